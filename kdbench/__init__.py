@@ -1,0 +1,76 @@
+"""kdbench: which knowledge-distillation method to use, with error bars.
+
+This file is the whole public API for plugin authors and notebooks. Importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Meta
+
+from kdbench.combo import Combo, grid
+from kdbench.errors import (
+    DataNotAvailable,
+    InvalidData,
+    InvalidParameter,
+    KdbenchError,
+    MethodRefused,
+    ModelMismatch,
+)
+from kdbench.hookspecs import hookimpl
+from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
+from kdbench.recipe import Recipe
+from kdbench.records import Record
+from kdbench.version import __version__
+
+if TYPE_CHECKING:
+    from kdbench import kernels
+    from kdbench.data import Data, DatasetInfo
+    from kdbench.engine import projectors
+    from kdbench.store import load
+
+_LAZY = {
+    "Data": "kdbench.data:Data",
+    "DatasetInfo": "kdbench.data:DatasetInfo",
+    "kernels": "kdbench.kernels",
+    "load": "kdbench.store:load",
+    "projectors": "kdbench.engine.projectors",
+}
+
+__all__ = [
+    "Batch",
+    "Combo",
+    "Data",
+    "DataNotAvailable",
+    "DatasetInfo",
+    "InvalidData",
+    "InvalidParameter",
+    "KdbenchError",
+    "Meta",
+    "Method",
+    "MethodRefused",
+    "ModelInfo",
+    "ModelMismatch",
+    "Needs",
+    "Outputs",
+    "Pair",
+    "Recipe",
+    "Record",
+    "__version__",
+    "grid",
+    "hookimpl",
+    "kernels",
+    "load",
+    "needs",
+    "projectors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    value = import_module(module)
+    return getattr(value, attribute) if attribute else value

@@ -1,0 +1,69 @@
+"""What a dataset plugin gives, and what a model factory is told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Task = Literal["binary", "multiclass", "multilabel", "retrieval", "seq2seq", "span-qa"]
+TASKS: tuple[Task, ...] = get_args(Task)
+Preprocess = Literal["standardize", "image", "none"]
+SplitName = Literal["train", "validation", "test"]
+DEFAULT_VIEW = "input"
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Raw data as a plugin reads it; kdbench cleans, splits, standardises and fingerprints it.
+
+    Args:
+        inputs: one array per view, or one array for a single view; shape (N, ...), any numeric dtype.
+            Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1].
+        labels: class indices, shape (N,), integers in [0, len(classes)).
+        classes: class names, in the order of their indices.
+        task: "binary" (two classes) or "multiclass".
+        split: optional official split: for each item "train", "validation" or "test". What it leaves out
+            (no validation, say) is drawn from train, stratified.
+        groups: optional group of each item (person, document); a group never crosses splits.
+        preprocess: "standardize" (per column, on train), "image" (per channel, on train) or "none"; one for all views,
+            or one per view.
+        source, licence: shown in reports.
+    """
+
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any]
+    labels: NDArray[Any]
+    classes: Sequence[str]
+    task: Task = "multiclass"
+    split: NDArray[Any] | None = None
+    groups: NDArray[Any] | None = None
+    preprocess: Preprocess | Mapping[str, Preprocess] = "standardize"
+    source: str = ""
+    licence: str = ""
+
+    def views(self) -> dict[str, NDArray[Any]]:
+        """Every view by name; a single array is the view "input"."""
+        return dict(self.inputs) if isinstance(self.inputs, Mapping) else {DEFAULT_VIEW: self.inputs}
+
+    def preprocess_of(self, view: str) -> Preprocess:
+        """The preprocessing of one view."""
+        return self.preprocess[view] if isinstance(self.preprocess, Mapping) else self.preprocess
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a model factory may know: `build(info) -> nn.Module`.
+
+    `input_shape` is one item's shape in the model's view, without the batch: (C, H, W) or (D,).
+    """
+
+    name: str
+    task: Task
+    num_classes: int
+    input_shape: tuple[int, ...]
+    train_size: int
+    view: str = DEFAULT_VIEW
+    class_names: tuple[str, ...] = field(default=(), compare=False)

@@ -1,0 +1,1 @@
+"""Training and evaluation: everything of kdbench that imports torch, but the kernels."""

@@ -1,0 +1,63 @@
+"""Building the models of a pair, and finding out whether they fit the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.catalog import Entry
+from kdbench.data import DatasetInfo
+from kdbench.engine.features import FeatureTap
+from kdbench.errors import KdbenchError, ModelMismatch
+from kdbench.method import ModelInfo
+
+
+def build_model(entry: Entry, info: DatasetInfo) -> nn.Module:
+    """The model that a registered factory makes for a dataset; raises `ModelMismatch` where it cannot."""
+    factory = entry.load()
+    try:
+        model = factory(info)
+    except KdbenchError:
+        raise
+    except Exception as error:  # a factory is third-party code: its error is attributed and re-raised typed
+        raise ModelMismatch(
+            f"{entry.kind} {entry.name!r} cannot be built for dataset {info.name!r}",
+            f"inputs of shape {info.input_shape}, {info.num_classes} classes: {type(error).__name__}: {error}",
+            f"choose another: kdbench list {entry.kind}s",
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelMismatch(
+            f"{entry.kind} {entry.name!r} of plugin {entry.plugin!r} returned {type(model).__name__}",
+            "a factory returns a torch.nn.Module",
+        )
+    return model
+
+
+@torch.no_grad()
+def inspect_model(model: nn.Module, entry: Entry, info: DatasetInfo, example: Tensor, features: tuple[str, ...]) -> ModelInfo:
+    """Run the model once on a few items and report its feature shapes; its state is left as it was.
+
+    Raises: ModelMismatch where it cannot take the inputs, or its logits are not (N, classes).
+    """
+    training, tap = model.training, FeatureTap(model, features, entry.name)
+    model.eval()
+    try:
+        logits = model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ModelMismatch(
+            f"{entry.kind} {entry.name!r} cannot take dataset {info.name!r}",
+            f"inputs of shape {tuple(example.shape[1:])}: {type(error).__name__}: {error}",
+            f"choose another: kdbench list {entry.kind}s",
+        ) from error
+    finally:
+        tap.close()
+        model.train(training)
+    expected = (len(example), info.num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelMismatch(
+            f"{entry.kind} {entry.name!r} does not fit dataset {info.name!r}",
+            f"it returned {found} for {len(example)} items of {info.num_classes} classes; expected logits {expected}",
+            "build it with info.num_classes outputs, or load the checkpoint of a model with as many",
+        )
+    return ModelInfo(entry.name, model, {name: tuple(value.shape[1:]) for name, value in tap.features.items()})

@@ -1,0 +1,164 @@
+"""What the teacher says of the training items: computed once per teacher and shared, or computed for every batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from kdbench.engine.evaluate import BATCH
+from kdbench.engine.features import FeatureTap, resolve
+from kdbench.method import Batch, Needs, Outputs
+
+IN_MEMORY_BYTES = 256 * 2**20
+ON_DISK_BYTES = 4 * 2**30
+
+
+class TeacherSource(Protocol):
+    """Where a trainer gets the teacher's outputs from."""
+
+    module: nn.Module | None
+    forward_samples: int
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The signals for one batch."""
+
+    def close(self) -> None:
+        """Release hooks."""
+
+
+class NoTeacher:
+    """For methods that declare no teacher signal."""
+
+    module = None
+    forward_samples = 0
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Empty logits (N, 0): a method that reads them without declaring it fails at once."""
+        return Outputs(batch.inputs.new_zeros(len(batch.labels), 0), {}, batch.teacher_inputs)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class LiveTeacher:
+    """Runs the teacher on every batch: augmented inputs, input gradients, or a teacher that keeps learning."""
+
+    def __init__(self, module: nn.Module, needs: Needs, name: str, *, trains: bool) -> None:
+        self.module: nn.Module | None = module
+        self.forward_samples = 0
+        self._model, self._needs, self._trains = module, needs, trains
+        self._tap = FeatureTap(module, needs.teacher_features, name)
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """One forward pass, without autograd unless the method needs it."""
+        grad = self._trains or self._needs.input_grad
+        if self._needs.input_grad:
+            batch.teacher_inputs.requires_grad_()
+        self._model.train(self._trains)
+        with nullcontext() if grad else torch.no_grad():
+            logits = self._model(batch.teacher_inputs)
+        self.forward_samples += len(batch.labels)
+        return Outputs(logits, self._tap.take(), batch.teacher_inputs)
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        self._tap.close()
+
+
+class StoredTeacher:
+    """Looks the teacher's signals up by item: for inputs that are the same in every epoch."""
+
+    def __init__(self, module: nn.Module, signals: Mapping[str, Tensor], forward_samples: int) -> None:
+        self.module: nn.Module | None = module
+        self.forward_samples = forward_samples
+        self._logits = signals["logits"]
+        self._features = {name: value for name, value in signals.items() if name != "logits"}
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The batch's rows of each signal."""
+        device = batch.index.device
+        features = {name: _rows(value, batch.index).to(device) for name, value in self._features.items()}
+        return Outputs(_rows(self._logits, batch.index).to(device), features, batch.teacher_inputs)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    return values[index if values.device == index.device else index.to(values.device)]
+
+
+def stored_signals(
+    module: nn.Module, name: str, inputs: Tensor, features: tuple[str, ...], directory: Path
+) -> tuple[dict[str, Tensor], int] | None:
+    """The teacher's logits and named features on `inputs`, computed at most once for all processes.
+
+    Kept as one .npy file a signal under `directory` (which stands for one teacher and split); small ones are read into
+    memory, larger ones memory-mapped. Returns the signals and how many items the teacher was run on, or None where
+    they would take more than `ON_DISK_BYTES`.
+    """
+    paths = {"logits": "logits", **{feature: resolve(module, feature, name) for feature in features}}
+    files = {signal: directory / f"{_file_name(path)}.npy" for signal, path in paths.items()}
+    directory.mkdir(parents=True, exist_ok=True)
+    ran_on = 0
+    with FileLock(directory / "lock"):
+        missing = [signal for signal, file in files.items() if not file.exists()]
+        if missing:
+            tap = FeatureTap(module, [signal for signal in missing if signal != "logits"], name)
+            try:
+                ran_on = _compute(module, tap, inputs, {signal: files[signal] for signal in missing})
+            finally:
+                tap.close()
+            if ran_on == 0:
+                return None
+    return {signal: _load(file, inputs.device) for signal, file in files.items()}, ran_on
+
+
+def _file_name(path: str) -> str:
+    return path if path.isidentifier() else hashlib.sha256(path.encode()).hexdigest()[:16]
+
+
+@torch.no_grad()
+def _compute(module: nn.Module, tap: FeatureTap, inputs: Tensor, files: Mapping[str, Path]) -> int:
+    module.eval()
+    maps: dict[str, np.memmap[tuple[int, ...], np.dtype[np.float32]]] = {}
+    temporary: dict[str, Path] = {}
+    total = 0
+    for start in range(0, len(inputs), BATCH):
+        part = inputs[start : start + BATCH]
+        logits = module(part)
+        values = {"logits": logits, **tap.take()}
+        if start == 0:
+            size = sum(values[s].nbytes for s in files) * len(inputs) // len(part)
+            if size > ON_DISK_BYTES:
+                return 0
+            for signal, file in files.items():
+                handle, text = tempfile.mkstemp(dir=file.parent, suffix=".part")
+                os.close(handle)
+                temporary[signal] = Path(text)
+                shape = (len(inputs), *values[signal].shape[1:])
+                maps[signal] = np.lib.format.open_memmap(text, mode="w+", dtype=np.float32, shape=shape)
+        for signal in files:
+            maps[signal][start : start + len(part)] = values[signal].float().cpu().numpy()
+        total += len(part)
+    for signal, file in files.items():
+        maps[signal].flush()
+        temporary[signal].replace(file)
+    return total
+
+
+def _load(file: Path, device: torch.device) -> Tensor:
+    small = file.stat().st_size <= IN_MEMORY_BYTES
+    if small:
+        return torch.from_numpy(np.load(file)).to(device)
+    return torch.from_numpy(np.load(file, mmap_mode="c"))

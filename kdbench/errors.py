@@ -1,0 +1,76 @@
+"""Errors that a user can act on: what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class KdbenchError(Exception):
+    """A problem whose message is complete: shown to the user without a traceback.
+
+    Args:
+        what: one sentence that names the input.
+        why: what was found, and where.
+        fix: what to do next, as a command where there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        return "\n  ".join(line for line in (self.what, self.why, self.fix) if line)
+
+
+class UsageError(KdbenchError):
+    """The request itself is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing registered, or that the selection does not hold."""
+
+
+class InvalidParameter(UsageError):
+    """A hyper-parameter or recipe field that is unknown, of the wrong type, or out of range."""
+
+
+class MethodRefused(UsageError):
+    """A method cannot serve a combo; found before any training."""
+
+
+class PluginError(KdbenchError):
+    """A plugin registered something that cannot be used."""
+
+
+class DataNotAvailable(KdbenchError):
+    """The data is not on this machine; `fix` is the command that gets it."""
+
+
+class InvalidData(KdbenchError):
+    """The data was read but cannot be trained on."""
+
+
+class ModelMismatch(KdbenchError):
+    """A model does not fit the dataset or the other model of its pair."""
+
+
+class CheckpointError(KdbenchError):
+    """A checkpoint is missing, damaged, unsafe, or of another architecture."""
+
+
+class InvalidLoss(KdbenchError):
+    """A method returned something that cannot be optimised."""
+
+
+class Diverged(KdbenchError):
+    """Training left the finite numbers."""
+
+
+class StoreError(KdbenchError):
+    """A results directory cannot be read or written."""
+
+
+class RecordError(StoreError):
+    """A stored record is truncated, invalid, or of a newer schema."""

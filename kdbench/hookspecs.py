@@ -1,0 +1,81 @@
+"""Every hook a plugin can implement. Registration hooks get `register(name, target, **metadata)`.
+
+`target` is an object or, to keep start-up fast, a "module:attr" string that is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kdbench.catalog import Register
+    from kdbench.plan import Run
+    from kdbench.records import Record
+
+PROJECT = "kdbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def kdbench_register_datasets(register: Register) -> None:
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (the command that gets it)."""
+
+
+@hookspec
+def kdbench_register_teachers(register: Register) -> None:
+    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (what trains it by default)."""
+
+
+@hookspec
+def kdbench_register_students(register: Register) -> None:
+    """Students: `build(dataset_info) -> nn.Module`; metadata: family, source."""
+
+
+@hookspec
+def kdbench_register_methods(register: Register) -> None:
+    """Methods: a `kdbench.Method` subclass; metadata: family, source, summary."""
+
+
+@hookspec
+def kdbench_register_recipes(register: Register) -> None:
+    """Recipes: a `kdbench.Recipe`."""
+
+
+@hookspec
+def kdbench_register_combos(register: Register) -> None:
+    """Combos: a `kdbench.Combo`; metadata: suites. `kdbench.grid(...)` makes the combos of a pair."""
+
+
+@hookspec
+def kdbench_register_metrics(register: Register) -> None:
+    """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better."""
+
+
+@hookspec
+def kdbench_register_executors(register: Register) -> None:
+    """Executors: `execute(runs, context, events) -> None`; see kdbench.executors."""
+
+
+@hookspec
+def kdbench_register_report_formats(register: Register) -> None:
+    """Report formats: `render(leaderboards) -> str`; metadata: extension."""
+
+
+@hookspec
+def kdbench_run_started(run: Run) -> None:
+    """A run begins."""
+
+
+@hookspec
+def kdbench_epoch_finished(run: Run, epoch: int, logs: Mapping[str, float]) -> None:
+    """An epoch ended: loss terms, val_loss, val_accuracy, lr."""
+
+
+@hookspec
+def kdbench_run_finished(run: Run, record: Record) -> None:
+    """A run ended, well or not; its record is in the store."""

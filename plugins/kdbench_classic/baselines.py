@@ -1,0 +1,23 @@
+"""Training without a teacher."""
+
+from typing import Annotated
+
+import kdbench
+
+
+class Scratch(kdbench.Method):
+    """Cross-entropy on the labels: the undistilled student."""
+
+    def loss(self, batch, student, teacher):
+        """Mean cross-entropy."""
+        return {"ce": batch.cross_entropy(student.logits)}
+
+
+class LabelSmoothing(kdbench.Method):
+    """Label smoothing (Szegedy et al., 2016, sec. 7): (1−ε)·CE(labels) + ε·CE(uniform)."""
+
+    epsilon: Annotated[float, kdbench.Meta(ge=0, lt=1)] = 0.1
+
+    def loss(self, batch, student, teacher):
+        """Mean cross-entropy against smoothed labels."""
+        return {"ce": batch.cross_entropy(student.logits, label_smoothing=self.epsilon)}

@@ -1,0 +1,34 @@
+"""Methods that read the teacher's logits."""
+
+from typing import Annotated
+
+import kdbench
+
+
+class SoftTargets(kdbench.Method):
+    """Soft targets (Hinton et al., 2015, sec. 2): (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), batch mean."""
+
+    needs = kdbench.needs(logits=True)
+    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
+
+    def loss(self, batch, student, teacher):
+        """Cross-entropy and soft-target terms."""
+        kd = kdbench.kernels.kd_kl(student.logits, teacher.logits, self.temperature)
+        return {"ce": (1 - self.alpha) * batch.cross_entropy(student.logits), "kd": self.alpha * kd}
+
+
+class LogitRegression(kdbench.Method):
+    """Logit matching (Ba & Caruana, 2014, eq. 1): CE + weight · mean over the batch of ½‖z_s − z_t‖² / classes.
+
+    The paper regresses on logits alone; `ce` restores that at 0.
+    """
+
+    needs = kdbench.needs(logits=True)
+    weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+
+    def loss(self, batch, student, teacher):
+        """Cross-entropy and half the mean squared difference of the logits."""
+        mse = (student.logits - teacher.logits).square().mean()
+        return {"ce": self.ce * batch.cross_entropy(student.logits), "mse": self.weight * 0.5 * mse}
