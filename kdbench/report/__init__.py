@@ -1,0 +1,1 @@
+"""From records to leaderboards, and from leaderboards to text."""

@@ -1,0 +1,175 @@
+"""What the cells of a leaderboard say: shared by the table on the terminal and the one in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, Leaderboard, NotRun, Row
+
+NOTHING = "–"
+_ERROR_LENGTH = 300
+_METRICS = ("f1_macro", "roc_auc", "agreement", "log_loss", "ece")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of one leaderboard: plain text, not yet escaped."""
+
+    key: str
+    """A field of Row, or the name of a metric."""
+    title: str
+    cells: list[str]
+    importance: int
+    """Where the width is short, the greatest goes first; 0 always stays."""
+
+
+def columns(board: Leaderboard) -> list[Column]:
+    """The columns that say something about this board, in order."""
+    rows = board.rows
+    varying = len({row.parameters for row in rows if row.parameters is not None}) > 1
+    secondary = [name for name in (PRIMARY_METRIC, *_METRICS) if name != board.metric]
+    shown = [
+        Column("label", "method", [one_line(row.label) for row in rows], 0),
+        Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
+        Column("n", "n", [_runs(row) for row in rows], 3),
+        Column("difference", f"Δ vs {one_line(board.baseline)} (95% CI)", [_difference(board, row) for row in rows], 1),
+        _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
+        *(
+            _column(name, _titled(name), [row.metrics.get(name) for row in rows], _metric(name), 8 + place)
+            for place, name in enumerate(secondary)
+        ),
+        _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
+        _column("train_samples_per_s", "train samples/s", [row.train_samples_per_s for row in rows], count, 6),
+        _column("train_seconds", "train s", [row.train_seconds for row in rows], "{:.1f}".format, 21),
+        _column("inference_samples_per_s", "infer samples/s", [row.inference_samples_per_s for row in rows], count, 5),
+        _column("latency_ms_p50", "latency ms", [row.latency_ms_p50 for row in rows], "{:.2f}".format, 20),
+        _column("rank", "rank", [row.rank for row in rows], str, 2),
+    ]
+    return [column for column in shown if any(cell != NOTHING for cell in column.cells)]
+
+
+def headline(board: Leaderboard) -> str:
+    """The teacher's metric, the sizes, the seeds and the recipe, in one line."""
+    parts = []
+    if board.teacher_mean is not None:
+        show = _metric(board.metric)
+        spread = f" ({show(board.teacher_range[0])} to {show(board.teacher_range[1])})" if board.teacher_range else ""
+        unit = "%" if board.metric_percent else ""
+        parts.append(f"teacher {_name(board)} {show(board.teacher_mean)}{unit}{spread}")
+    if board.teacher_parameters is not None:
+        parts.append(f"{count(board.teacher_parameters)} parameters")
+    if board.student_parameters is not None:
+        parts.append(f"student {count(board.student_parameters)} parameters")
+    seeds = f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}"
+    parts.append(f"{seeds} × {board.folds} folds" if board.folds else seeds)
+    if board.recipe is not None:
+        parts.append(f"recipe {board.recipe}")
+    if board.teacher_recipe is not None and {row.recipe for row in board.rows} != {board.teacher_recipe}:
+        parts.append(f"teacher recipe {board.teacher_recipe}")
+    return one_line(", ".join(parts))
+
+
+def legend(board: Leaderboard, shown: Sequence[Column], marked: str) -> str:
+    """How to read the columns that are shown; `marked` says how a supported improvement looks."""
+    keys = {column.key for column in shown}
+    better = "higher" if board.higher_is_better else "lower"
+    parts = [f"{_name(board)}: test split, mean ± half-width of the 95% t interval over n runs, {better} is better"]
+    if "difference" in keys:
+        parts.append(
+            f"Δ: mean difference from {one_line(board.baseline)} at the same seeds, with its paired 95% interval; "
+            f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"
+        )
+    if "gap_recovered" in keys:
+        parts.append("gap recovered: Δ as a share of teacher − baseline")
+    if "inference_samples_per_s" in keys:
+        parts.append(f"infer: batches of {BATCH}")
+    return "; ".join(parts) + "."
+
+
+def errors(board: Leaderboard) -> Iterator[str]:
+    """What went wrong, each error once with the rows that it is of."""
+    labels: dict[str, list[str]] = {}
+    for row in board.rows:
+        if row.error is not None:
+            labels.setdefault(row.error, []).append(f"{_unfinished(row)} of {one_line(row.label)}")
+    for error, names in labels.items():
+        text = one_line(error)
+        yield f"{', '.join(names)}: {text if len(text) <= _ERROR_LENGTH else text[: _ERROR_LENGTH - 1] + '…'}"
+
+
+def not_run_lines(not_run: Sequence[NotRun]) -> Iterator[str]:
+    """`not run: NAME: reason; get it with: FIX`."""
+    for each in not_run:
+        fix = f"; get it with: {each.fix}" if each.fix else ""
+        yield one_line(f"not run: {each.name}: {each.reason}{fix}")
+
+
+def count(number: float) -> str:
+    """`8,970`, `120k`, `1.23M`."""
+    if number >= 999_500:
+        return f"{number / 1e6:.3g}M" if number < 1e9 else f"{number / 1e6:,.0f}M"
+    return f"{number / 1e3:.3g}k" if number >= 9_999.5 else f"{number:,.0f}"
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with control characters, which could rule a terminal, made visible."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
+
+
+def is_supported(row: Row) -> bool:
+    """Whether the row is marked as an improvement."""
+    return row.better is True
+
+
+def _name(board: Leaderboard) -> str:
+    return one_line(board.metric_title)
+
+
+def _titled(name: str) -> str:
+    from kdbench.metric_info import METRICS
+
+    info = METRICS.get(name)
+    return one_line(name) if info is None else f"{info.title} %" if info.percent else info.title
+
+
+def _metric(name: str, *, signed: bool = False) -> Callable[[float], str]:
+    from kdbench.metric_info import METRICS
+
+    sign = "+" if signed else ""
+    if name in METRICS and METRICS[name].percent:
+        return lambda value: f"{100 * value:{sign}.2f}"
+    return lambda value: f"{value:{sign}.4f}" if abs(value) < 1e4 else f"{value:{sign}.4g}"
+
+
+def _mean(board: Leaderboard, row: Row) -> str:
+    show = _metric(board.metric)
+    if row.mean is None:
+        return _unfinished(row) if row.error is not None else NOTHING
+    return show(row.mean) + (f" ± {show(row.half_width)}" if row.half_width is not None else "")
+
+
+def _difference(board: Leaderboard, row: Row) -> str:
+    show = _metric(board.metric, signed=True)
+    if row.difference is None:
+        return NOTHING
+    half = row.difference_half_width
+    ends = f" [{show(row.difference - half)}, {show(row.difference + half)}]" if half is not None else ""
+    return show(row.difference) + ends
+
+
+def _runs(row: Row) -> str:
+    return str(row.n) if row.n == row.total else f"{row.n}/{row.total}"
+
+
+def _unfinished(row: Row) -> str:
+    counts = (("failed", row.failed), ("diverged", row.diverged), ("timeout", row.timeout))
+    return ", ".join(f"{name} ({number})" for name, number in counts if number)
+
+
+def _column(key: str, title: str, values: Sequence[T | None], show: Callable[[T], str], importance: int) -> Column:
+    return Column(key, title, [NOTHING if value is None else show(value) for value in values], importance)

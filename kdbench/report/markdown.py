@@ -1,0 +1,54 @@
+"""Leaderboards as Markdown (GitHub's), ready for a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kdbench.report.cells import columns, errors, headline, is_supported, legend, not_run_lines
+from kdbench.report.leaderboard import Leaderboard, NotRun
+
+_LEFT_OUT = {"log_loss", "ece", "train_seconds", "latency_ms_p50"}
+_BOLD = {"label", "mean", "difference"}
+_SPECIAL = re.compile(r"[\\|*`~]|\[(?=\^)|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
+"""An underscore within a word, and brackets that make no link, mean nothing to Markdown."""
+
+
+def render_markdown(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = ()) -> str:
+    """One section per board: title, what is compared, table, how to read it, notes and errors."""
+    blocks = ["\n".join(_board(board)) for board in boards]
+    if not_run:
+        blocks.append("\n".join(f"- {escape(line)}" for line in not_run_lines(not_run)))
+    return "\n\n".join(blocks or ["No runs."]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, also within a table's cell."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;")
+    return _SPECIAL.sub(lambda match: "\\" + match.group(), plain)
+
+
+def _board(board: Leaderboard) -> Iterator[str]:
+    shown = [column for column in columns(board) if column.key not in _LEFT_OUT]
+    head = headline(board)
+    yield f"### {escape(board.title)}"
+    yield ""
+    yield escape(head[:1].upper() + head[1:]) + "."
+    yield ""
+    yield _line([escape(column.title) for column in shown])
+    yield _line(["---" if column.key == "label" else "---:" for column in shown])
+    for place, row in enumerate(board.rows):
+        cells = [escape(column.cells[place]) for column in shown]
+        if is_supported(row):
+            cells = [f"**{cell}**" if column.key in _BOLD else cell for cell, column in zip(cells, shown, strict=True)]
+        yield _line(cells)
+    yield ""
+    yield f"<sub>{escape(legend(board, shown, 'bold'))}</sub>"
+    remarks = [*board.notes, *errors(board)]
+    if remarks:
+        yield ""
+        yield from (f"- {escape(remark)}" for remark in remarks)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

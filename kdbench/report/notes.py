@@ -1,0 +1,99 @@
+"""What to know before believing a leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kdbench.records import Summary
+
+_FEW = 3
+_SHOWN = 4
+
+Place = tuple[int, int]
+"""Seed and fold."""
+
+
+def board_notes(
+    *,
+    records: Sequence[Summary],
+    seeds: Sequence[frozenset[Place]],
+    constant: Sequence[str],
+    without_baseline: Sequence[str],
+    baseline: str,
+    unfinished: bool,
+    folds: int | None,
+    versions: int,
+    repeated: int,
+) -> list[str]:
+    """The notes of one leaderboard.
+
+    Args:
+        records: its runs that ended well.
+        seeds: the seeds and folds of each row that has any.
+        constant: labels of rows whose differences from the baseline do not vary.
+        without_baseline: recipes that the baseline was not run with.
+        baseline: the method that differences are taken from.
+        unfinished: whether a row with results has runs that did not end well.
+        folds: of the cross-validation.
+        versions: how many contents its dataset had over the runs.
+        repeated: runs left out because another has the same seed and fold.
+    """
+    return [
+        *_about_seeds(seeds, folds),
+        *_about_rows(constant, without_baseline, baseline, unfinished=unfinished, repeated=repeated),
+        *_about_conditions(records, versions),
+    ]
+
+
+def _about_seeds(seeds: Sequence[frozenset[Place]], folds: int | None) -> Iterator[str]:
+    sizes = [len(each) for each in seeds]
+    unit = "run" if folds else "seed"
+    if sizes and max(sizes) == 1:
+        yield f"one {unit} per row: there are no intervals, and no difference is supported; run more with --seeds"
+    elif any(size == 1 for size in sizes):
+        yield f"some rows have one {unit} only, and so no interval"
+    if any(1 < size < _FEW for size in sizes):
+        yield f"an interval of fewer than {_FEW} {unit}s is very wide, and its own width is uncertain"
+    if len(set(seeds)) > 1:
+        yield "the rows do not hold the same seeds: compare the differences, which are over common seeds, not the means"
+    if folds:
+        yield f"intervals over {folds} folds are optimistic: the training sets overlap (Nadeau & Bengio, 2003)"
+
+
+def _about_rows(
+    constant: Sequence[str], without_baseline: Sequence[str], baseline: str, *, unfinished: bool, repeated: int
+) -> Iterator[str]:
+    if without_baseline:
+        yield f"no run of {baseline!r} with recipe {_some(without_baseline)}: no differences there"
+    if constant:
+        yield f"the same difference at every seed shows no spread, and is not called better: {_some(constant)}"
+    if unfinished:
+        yield "a mean is over the runs that ended well: a method that sometimes fails is worse than its mean"
+    if repeated:
+        yield f"{_count(repeated, 'run')} left out: another run of the same row, seed and fold ended later or better"
+
+
+def _about_conditions(records: Sequence[Summary], versions: int) -> Iterator[str]:
+    if versions > 1:
+        yield f"the data changed between runs: there are {versions} leaderboards of this pair, not to be compared"
+    kinds = {record.provenance.kdbench for record in records}
+    if len(kinds) > 1:
+        yield f"runs of different versions of kdbench: {_some(sorted(kinds))}"
+    for title, found in (
+        ("devices", {r.provenance.device for r in records}),
+        ("processors", {r.provenance.cpu for r in records}),
+        ("numbers of threads", {r.provenance.threads for r in records}),
+        ("numbers of workers at a time", {r.provenance.workers for r in records}),
+        ("kernel back ends", {r.provenance.kernel_backend for r in records}),
+    ):
+        if len(found) > 1:
+            yield f"speeds were measured with different {title}, do not compare them: {_some(sorted(map(str, found)))}"
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(name or "unknown" for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}"
