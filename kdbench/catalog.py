@@ -149,5 +149,5 @@ def _check_type(kind: Kind, name: str, plugin: str, value: Any) -> None:
     if not check(value):
         raise PluginError(
             f"plugin {plugin!r} registered {kind} {name!r} as {value!r}",
-            f"it must be {expected}, or a \"module:attr\" string that names one",
+            f'it must be {expected}, or a "module:attr" string that names one',
         )

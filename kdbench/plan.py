@@ -1,22 +1,33 @@
 """Selection -> ordered runs with stable ids."""
+
 from __future__ import annotations
 
 import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from kdbench.catalog import Catalog
 from kdbench.combo import Combo
+from kdbench.errors import InvalidParameter, KdbenchError, MethodRefused, PluginError, UnknownName, UsageError
+from kdbench.method import Method
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
+from kdbench.select import Selected, Selection, select
+from kdbench.settings import Settings
+
+_DESCRIPTIVE = {"name", "overrides", "recipe_overrides", "teacher_recipe_label", "command"}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One combo at one seed and fold, fully resolved: plain data that any worker can execute.
 
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
-    defaults; `folds` is None without cross-validation.
+    defaults; `folds` is None without cross-validation; `command` repeats this run.
     """
 
     name: str
@@ -27,15 +38,172 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     recipe: Recipe
     recipe_overrides: dict[str, Any] = {}
     teacher_recipe: Recipe
+    teacher_recipe_label: str
     seed: int
     fold: int | None = None
     folds: int | None = None
     device: str = "cpu"
     deterministic: bool = True
+    command: str = ""
 
     @cached_property
     def run_id(self) -> str:
         """Stable hash of everything that defines the result: 16 hex digits."""
-        definition = {f: getattr(self, f) for f in self.__struct_fields__ if f not in {"name", "overrides", "recipe_overrides"}}
-        encoded = msgspec.json.encode({"schema": SCHEMA, **definition}, order="deterministic")
-        return hashlib.sha256(encoded).hexdigest()[:16]
+        return _hash({name: getattr(self, name) for name in self.__struct_fields__ if name not in _DESCRIPTIVE})
+
+    @cached_property
+    def teacher_id(self) -> str:
+        """Stable hash of what this run's teacher is trained from: runs that share it share the teacher."""
+        combo = self.combo
+        parts = [combo.dataset, combo.teacher, combo.teacher_view, combo.teacher_checkpoint, self.teacher_recipe]
+        return _hash([*parts, self.fold, self.folds, self.device, self.deterministic])
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A dataset or model that this machine lacks, and the command that gets it."""
+
+    name: str
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command will do: its runs in order, and what cannot be run here."""
+
+    runs: tuple[Run, ...]
+    not_run: tuple[NotRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often each combo is run, and where."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    folds: int | None = None
+    device: str = "cpu"
+    deterministic: bool = True
+
+
+def make_plan(
+    catalog: Catalog, selection: Selection, settings: Sequence[str] = (), repeats: Repeats = Repeats()
+) -> Plan:  # noqa: B008 - frozen
+    """The runs of a selection: all seeds of a combo's dataset before the next dataset, methods side by side.
+
+    Raises: UsageError and its kinds for anything that cannot be run as asked; nothing was started then.
+    """
+    if repeats.folds is not None and repeats.folds < 2:
+        raise UsageError(f"--folds {repeats.folds}: cross-validation needs at least 2 folds")
+    chosen = Settings.parse(settings)
+    resolved: list[Run] = []
+    not_run: dict[str, NotRun] = {}
+    broken: list[KdbenchError] = []
+    for selected in select(catalog, selection):
+        try:
+            lacking = _lacking(catalog, selected)
+            run = _resolve(catalog, selected, chosen, repeats)
+        except (UnknownName, PluginError) as error:
+            broken.append(error)
+            lacking = NotRun(selected.name, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
+        if lacking is None:
+            resolved.append(run)
+        else:
+            not_run[lacking.name] = lacking
+    if broken and not resolved:
+        raise broken[0]
+    chosen.check_used()
+    ordered = sorted(_repeat(resolved, repeats, settings), key=_order(resolved))
+    return Plan(tuple({run.run_id: run for run in ordered}.values()), tuple(not_run.values()))
+
+
+def _lacking(catalog: Catalog, selected: Selected) -> NotRun | None:
+    combo = selected.combo
+    for kind, name in (("dataset", combo.dataset), ("teacher", combo.teacher), ("student", combo.student)):
+        entry = catalog.find(kind, name)  # type: ignore[arg-type]
+        if entry.missing:
+            return NotRun(
+                name, f"{kind} {name!r} needs {', '.join(entry.missing)}, not installed", entry.install_command
+            )
+    return None
+
+
+def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: Repeats) -> Run:
+    combo = settings.of_combo(selected.combo)
+    method: type[Method] = catalog.find("method", combo.method).load()
+    given = {**combo.params, **settings.of_method(combo.method, method)}
+    if combo.params:
+        _check_registered(selected, method)
+    try:
+        params = method(**given).params
+    except InvalidParameter as error:
+        raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
+    defaults = method.defaults()
+    base: Recipe = catalog.find("recipe", combo.recipe).load()
+    recipe = settings.of_recipe(base, "recipe", combo.recipe)
+    teacher_name = combo.teacher_recipe or combo.recipe
+    teacher_base: Recipe = catalog.find("recipe", teacher_name).load()
+    teacher_recipe = settings.of_recipe(teacher_base, "teacher_recipe", teacher_name)
+    task = catalog.find("dataset", combo.dataset).metadata.get("task", "multiclass")
+    if task not in method.tasks:
+        raise MethodRefused(
+            f"method {combo.method!r} cannot run combo {selected.name!r}",
+            f"it serves {', '.join(method.tasks)}; task of dataset {combo.dataset!r} is {task!r}",
+            f"drop it with -k 'not {combo.method}'",
+        )
+    return Run(
+        name=selected.name,
+        combo=combo,
+        task=task,
+        params=params,
+        overrides={name: value for name, value in params.items() if value != defaults[name]},
+        recipe=recipe,
+        recipe_overrides=_changed(base, recipe),
+        teacher_recipe=teacher_recipe,
+        teacher_recipe_label=label(teacher_name, _changed(teacher_base, teacher_recipe)),
+        seed=0,
+        device=repeats.device,
+        deterministic=repeats.deterministic,
+        command=shlex.join(("kdbench", "run", *selected.arguments)),
+    )
+
+
+def _check_registered(selected: Selected, method: type[Method]) -> None:
+    try:
+        method(**selected.combo.params)
+    except InvalidParameter as error:
+        raise PluginError(
+            f"combo {selected.name!r} was registered with params that cannot be used", error.what
+        ) from error
+
+
+def _repeat(resolved: list[Run], repeats: Repeats, settings: Sequence[str]) -> Iterator[Run]:
+    extra = [part for text in settings for part in ("--set", text)]
+    if repeats.folds is not None:
+        extra += ["--folds", str(repeats.folds)]
+    for run in resolved:
+        for seed in repeats.seeds:
+            for fold in range(repeats.folds) if repeats.folds is not None else (None,):
+                command = f"{run.command} {shlex.join([*extra, '--seed', str(seed)])}"
+                yield msgspec.structs.replace(run, seed=seed, fold=fold, folds=repeats.folds, command=command)
+
+
+def _order(resolved: list[Run]) -> Any:
+    datasets = {name: position for position, name in enumerate(dict.fromkeys(run.combo.dataset for run in resolved))}
+    return lambda run: (datasets[run.combo.dataset], -1 if run.fold is None else run.fold, run.seed)
+
+
+def label(name: str, overrides: dict[str, Any]) -> str:
+    """`kd(temperature=2)`: a name with what was changed of it."""
+    inside = ", ".join(f"{key}={value}" for key, value in overrides.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _changed(base: Recipe, recipe: Recipe) -> dict[str, Any]:
+    before, after = msgspec.to_builtins(base), msgspec.to_builtins(recipe)
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+def _hash(definition: Any) -> str:
+    encoded = msgspec.json.encode({"schema": SCHEMA, "definition": definition}, order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()[:16]

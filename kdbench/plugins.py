@@ -47,7 +47,9 @@ class Plugins:
 
     def versions(self) -> dict[str, str]:
         """Distribution versions by plugin name, for provenance."""
-        return {plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in self.plugins if plugin.loaded}
+        return {
+            plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in self.plugins if plugin.loaded
+        }
 
     def emit(self, event: str, warn: Warn, **arguments: Any) -> None:
         """Call an event hook of every plugin; one that raises is reported by name and stops nothing."""
@@ -104,7 +106,9 @@ def _load(point: EntryPoint, plugin: Plugin, manager: pluggy.PluginManager) -> N
         )
     except Exception as error:  # noqa: BLE001 - whatever a plugin's import raises, the others still run
         plugin.fix = f"mend {point.value}, or block it: -p no:{plugin.name}"
-        plugin.problems.append(f"plugin {plugin.name!r} was not loaded: {type(error).__name__}: {error} ({point.value})")
+        plugin.problems.append(
+            f"plugin {plugin.name!r} was not loaded: {type(error).__name__}: {error} ({point.value})"
+        )
 
 
 def _let_register(plugin: Plugin, into: Plugins) -> None:

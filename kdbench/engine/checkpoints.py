@@ -26,7 +26,9 @@ def load_weights(model: nn.Module, path: Path, model_name: str) -> None:
     Raises: CheckpointError where the file is missing, truncated, holds code, or is of another architecture.
     """
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {str(path)!r} does not exist", fix="check the path of --set teacher_checkpoint=...")
+        raise CheckpointError(
+            f"checkpoint {str(path)!r} does not exist", fix="check the path of --set teacher_checkpoint=..."
+        )
     state = _read(path)
     try:
         model.load_state_dict(dict(state))
@@ -45,7 +47,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"checkpoint {str(path)!r} cannot be read", f"truncated or no safetensors file: {error}", "copy it again"
+                f"checkpoint {str(path)!r} cannot be read",
+                f"truncated or no safetensors file: {error}",
+                "copy it again",
             ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -70,5 +74,9 @@ def weights_fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else str(value.item()).encode())
+        digest.update(
+            value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            if value.ndim
+            else str(value.item()).encode()
+        )
     return digest.hexdigest()

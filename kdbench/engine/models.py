@@ -34,7 +34,9 @@ def build_model(entry: Entry, info: DatasetInfo) -> nn.Module:
 
 
 @torch.no_grad()
-def inspect_model(model: nn.Module, entry: Entry, info: DatasetInfo, example: Tensor, features: tuple[str, ...]) -> ModelInfo:
+def inspect_model(
+    model: nn.Module, entry: Entry, info: DatasetInfo, example: Tensor, features: tuple[str, ...]
+) -> ModelInfo:
     """Run the model once on a few items and report its feature shapes; its state is left as it was.
 
     Raises: ModelMismatch where it cannot take the inputs, or its logits are not (N, classes).

@@ -11,7 +11,9 @@ from torch import nn
 from kdbench.recipe import Recipe
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, lr: float | None = None
+) -> torch.optim.Optimizer:
     """The recipe's optimiser, fused where the device has it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     lr = recipe.lr if lr is None else lr

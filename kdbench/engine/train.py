@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class Trainer:
         self.augment = augment
         self.on_epoch = on_epoch
         self.history: list[Logs] = []
-        self.steps = 0
+        self.steps = self.samples = 0
+        self.seconds = 0.0
         self.selected_epoch: int | None = None
         self.model: nn.Module = pair.student.module
         method.module = method.build(pair)
@@ -101,6 +103,11 @@ class Trainer:
     def student(self, model: nn.Module) -> None:
         self.model = model
 
+    @property
+    def samples_per_second(self) -> float | None:
+        """Training speed of `run_epochs`, without validation; None for a method that trains without it."""
+        return round(self.samples / self.seconds, 1) if self.seconds else None
+
     def _parameters(self) -> list[nn.Parameter]:
         owned = {id(p) for o in self.method_optimizers.values() for g in o.param_groups for p in g["params"]}
         modules = [self.model, *([self.method.module] if self.method.module is not None else [])]
@@ -116,7 +123,9 @@ class Trainer:
             self.model.train()
             if self.method.module is not None:
                 self.method.module.train()
+            started = time.perf_counter()
             logs = _mean_terms([self.method.step(self, batch) for batch in self.batches(epoch)], epoch)
+            self.seconds += time.perf_counter() - started
             logs |= {f"val_{k}": v for k, v in evaluate(scored, self.validation_data, self.fabric).items()}
             logs["lr"] = self._lr
             self.history.append({"epoch": float(epoch), **logs})
@@ -149,6 +158,7 @@ class Trainer:
             if self.augment is not None:
                 inputs = self.augment(inputs, order_stream)
                 teacher_inputs = inputs if shared else self.augment(teacher_inputs, order_stream)
+            self.samples += len(index)
             done = epoch * self.pair.steps_per_epoch + number
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:

@@ -1,0 +1,183 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdbench.errors import KdbenchError
+from kdbench.version import __version__
+
+if TYPE_CHECKING:
+    from kdbench.plugins import Plugins
+
+OUT = Path("kdbench-results")
+LISTED = ("datasets", "teachers", "students", "methods", "recipes", "combos", "suites")
+
+
+class _Group(click.Group):
+    """Turns kdbench's errors into one message and their exit code, and an interrupt into 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KdbenchError as error:
+            warn(f"error: {error}")
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+        except BrokenPipeError:  # the reader of our output has seen enough
+            sys.stderr.close()
+            ctx.exit(1)
+
+
+def warn(text: str) -> None:
+    """Say something on stderr."""
+    click.echo(text, err=True)
+
+
+def _blocking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `-p no:NAME`, and the loaded plugins as its argument."""
+
+    @click.option("-p", "plugin_options", metavar="no:NAME", multiple=True, help="Leave a plugin out.")
+    @click.pass_context
+    @wraps(command)
+    def wrapped(ctx: click.Context, plugin_options: tuple[str, ...], **arguments: Any) -> Any:
+        from kdbench.plugins import load_plugins
+
+        blocked = []
+        for option in (*ctx.obj, *plugin_options):
+            if not option.startswith("no:"):
+                raise click.UsageError(f"-p {option}: only no:NAME is known", ctx)
+            blocked.append(option.removeprefix("no:"))
+        plugins = load_plugins(blocked)
+        for problem in plugins.problems:
+            warn(f"warning: {problem}")
+        return command(plugins=plugins, **arguments)
+
+    return wrapped
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kdbench")
+@click.option("-p", "plugin_options", metavar="no:NAME", multiple=True, help="Leave a plugin out.")
+@click.pass_context
+def main(ctx: click.Context, plugin_options: tuple[str, ...]) -> None:
+    """Which knowledge-distillation method to use, with error bars."""
+    ctx.obj = plugin_options
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Run every registered combo.")
+@click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
+@click.option("--suite", metavar="NAME", help="Only the combos of a suite.")
+@click.option("--dataset", metavar="NAME", multiple=True, help="Only, or composed with, this dataset.")
+@click.option("--teacher", metavar="NAME", multiple=True, help="Only, or composed with, this teacher.")
+@click.option("--student", metavar="NAME", multiple=True, help="Only, or composed with, this student.")
+@click.option("--method", metavar="NAME", multiple=True, help="Only, or composed with, this method.")
+@click.option("--recipe", metavar="NAME", multiple=True, help="Only, or composed with, this recipe.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Seeds 0 to N-1 of each combo.")
+@click.option("--seed", type=click.IntRange(min=0), multiple=True, help="Just this seed; may be repeated.")
+@click.option("--folds", type=int, metavar="K", help="K-fold cross-validation.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a hyper-parameter or recipe field.")
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Results directory.")
+@click.option("--resume/--fresh", default=True, help="Keep what is done (default), or run it again.")
+@click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where to run.")
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at the same time; all cores by default, 1 on a GPU.")
+@click.option("--device", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps.")
+@click.option("--deterministic/--no-deterministic", default=None, help="Bitwise repeatable; default on the CPU.")
+@click.option("--max-time", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit for each run.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time.")
+@click.option("--metric", metavar="NAME", help="Metric of the leaderboard; accuracy by default.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@_blocking
+def run(plugins: Plugins, **options: Any) -> None:
+    """Run combos and print their leaderboard."""
+    from kdbench.commands.run import run_command
+
+    sys.exit(run_command(plugins, warn=warn, **options))
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(LISTED), required=False)
+@click.option("--family", metavar="NAME", help="Only methods or models of a family.")
+@_json_option
+@_blocking
+def list_(plugins: Plugins, what: str | None, family: str | None, as_json: bool) -> None:
+    """What can be run: datasets, teachers, students, methods, recipes, combos, suites."""
+    from kdbench.commands.listing import list_command
+
+    click.echo(list_command(plugins.catalog, what, family=family, as_json=as_json))
+
+
+@main.command()
+@_json_option
+@_blocking
+def plugins(plugins: Plugins, as_json: bool) -> None:
+    """The plugins found, what each registered, and what is wrong with those that are not usable."""
+    from kdbench.commands.listing import plugins_command
+
+    click.echo(plugins_command(plugins, as_json=as_json))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path), default=OUT)
+@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
+@_blocking
+def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> None:
+    """The leaderboard of a results directory."""
+    from kdbench.commands.report import report_command
+
+    click.echo(report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn))
+
+
+@main.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where something is worse beyond noise.")
+@_json_option
+def compare(before: Path, after: Path, metric: str | None, fail_on_regression: bool, as_json: bool) -> None:
+    """What changed between two results directories."""
+    from kdbench.commands.report import compare_command
+
+    text, worse = compare_command(before, after, metric=metric, as_json=as_json)
+    click.echo(text)
+    sys.exit(int(worse and fail_on_regression))
+
+
+@main.command()
+@_json_option
+@_blocking
+def doctor(plugins: Plugins, as_json: bool) -> None:
+    """Check this installation: libraries, devices, kernels, plugins, data, the results directory."""
+    from kdbench.commands.doctor import doctor_command
+
+    text, sound = doctor_command(plugins, as_json=as_json)
+    click.echo(text)
+    sys.exit(int(not sound))
+
+
+@main.command("new-plugin")
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Where to make the directory.")
+def new_plugin(name: str, into: Path) -> None:
+    """Write an installable plugin with one method, one test and a README, to start from."""
+    from kdbench.commands.new_plugin import new_plugin_command
+
+    click.echo(new_plugin_command(name, into))
+
+
+if __name__ == "__main__":
+    main()

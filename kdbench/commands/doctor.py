@@ -1,0 +1,105 @@
+"""`kdbench doctor`: what this installation can do, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+
+from kdbench.errors import DataNotAvailable, KdbenchError
+from kdbench.plugins import Plugin, Plugins, describe
+from kdbench.version import __version__
+
+_LIBRARIES = ("torch", "lightning-fabric", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "msgspec", "pluggy")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. A fault is what must be mended; what is merely absent is no fault."""
+
+    name: str
+    text: str
+    fault: bool = False
+
+
+def doctor_command(plugins: Plugins, *, as_json: bool) -> tuple[str, bool]:
+    """The findings as text or JSON, and whether none of them is a fault."""
+    findings = [
+        Finding("kdbench", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"),
+        Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
+        *(_library(name) for name in _LIBRARIES),
+        *_devices(),
+        _checked("kernels", _kernels),
+        *(_plugin(plugin) for plugin in plugins.plugins),
+        *_data(plugins),
+    ]
+    sound = not any(finding.fault for finding in findings)
+    if as_json:
+        return msgspec.json.format(msgspec.json.encode(findings), indent=2).decode(), sound
+    width = max(len(finding.name) for finding in findings)
+    lines = [f"{'FAULT' if one.fault else 'ok   '}  {one.name.ljust(width)}  {one.text}" for one in findings]
+    return "\n".join(lines), sound
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, f"not installed; pip install {name}", fault=True)
+
+
+def _checked(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, check())
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a part, the others are still reported
+        return Finding(name, describe(error).replace("\n", ";"), fault=True)
+
+
+def _devices() -> list[Finding]:
+    def cpu() -> str:
+        import torch
+
+        return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+    def gpu() -> str:
+        import torch
+
+        if torch.cuda.is_available():
+            return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        return "mps" if torch.backends.mps.is_available() else "none; runs go to the CPU"
+
+    return [_checked("cpu", cpu), _checked("gpu", gpu)]
+
+
+def _kernels() -> str:
+    import torch
+
+    from kdbench import kernels
+
+    compiler = shutil.which(os.environ.get("CXX", "c++")) or "no C++ compiler"
+    return f"{kernels.backend_name(torch.device('cpu'))} on the CPU; compiler: {os.path.basename(compiler)}"
+
+
+def _plugin(plugin: Plugin) -> Finding:
+    state = "blocked" if plugin.blocked else f"{plugin.distribution} {plugin.version}"
+    return Finding(f"plugin {plugin.name}", "; ".join([state, *plugin.problems]), fault=bool(plugin.problems))
+
+
+def _data(plugins: Plugins) -> list[Finding]:
+    findings = []
+    for entry in plugins.catalog.entries("dataset"):
+        if entry.metadata.get("scheme"):
+            continue
+        try:
+            entry.load()()
+            findings.append(Finding(f"dataset {entry.name}", "found"))
+        except DataNotAvailable as error:
+            findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {error.fix}"))
+        except KdbenchError as error:
+            findings.append(Finding(f"dataset {entry.name}", str(error).replace("\n ", ";"), fault=True))
+    return findings

@@ -1,0 +1,97 @@
+"""`kdbench run --dry-run`: the plan, and how long it will take."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from kdbench.catalog import Catalog
+from kdbench.executors import Execution
+from kdbench.executors.local import probe
+from kdbench.job import remaining, with_data
+from kdbench.plan import Plan, Run
+from kdbench.records import Summary
+from kdbench.store import MARKER, Store
+
+
+def describe_plan(plan: Plan, execution: Execution, catalog: Catalog) -> str:
+    """Every run and whether it is done, and an estimate of the rest: from earlier records, or from a few steps."""
+    summaries: list[Summary] = []
+    todo = list(plan.runs)
+    if (execution.directory / MARKER).exists():
+        store = Store.open(execution.directory, create=False)
+        todo, summaries = remaining(plan, store, fresh=False), store.summaries(problems=[])
+    pending = {run.run_id for run in todo}
+    todo, absent = with_data(todo, catalog)
+    lacking = {one.name for one in absent}
+    lines = []
+    for run in plan.runs:
+        state = "done  " if run.run_id not in pending else "lacks " if run.combo.dataset in lacking else "to run"
+        lines.append(f"{state}  {run.run_id}  {_title(run)}")
+    lines += [f"not run: {one.name}: {one.reason}; get it with: {one.fix}" for one in (*plan.not_run, *absent)]
+    workers = f"{execution.workers} workers of {execution.threads} threads"
+    lines.append(f"{len(plan.runs)} runs, {len(todo)} to run, {workers}")
+    if todo:
+        lines.append(_estimate(todo, summaries, execution))
+    return "\n".join(lines)
+
+
+def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution) -> str:
+    """Seconds of all runs and teachers, shared among the workers."""
+    measured: dict[Any, list[float]] = {}
+    banked = set()
+    for summary in summaries:
+        if summary.status == "ok":
+            spent = {phase: seconds for phase, seconds in summary.cost.seconds.items() if phase != "teacher"}
+            measured.setdefault(_cost_key(summary), []).append(sum(spent.values()))
+            banked.add(_teacher_key(summary))
+    unknown = {run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured}
+    probed = _probe(list(unknown.values()), execution)
+    total, teachers = 0.0, {}
+    for run in todo:
+        costs = probed.get(run.combo.pair + run.combo.dataset + run.combo.recipe)
+        if _run_key(run) in measured:
+            total += median(measured[_run_key(run)])
+        elif costs is not None:
+            total += costs["student"] + costs["measure"]
+        teacher = (run.combo.dataset, run.combo.teacher, run.combo.teacher_view, run.teacher_recipe_label)
+        if teacher not in banked and costs is not None:
+            teachers[run.teacher_id] = costs["teacher"]
+    seconds = (total + sum(teachers.values())) / execution.workers
+    how = "from earlier records" if not probed else "from a few training steps of each model"
+    return f"about {_duration(seconds)}, {how}; start-up and what a method adds are not in it"
+
+
+def _probe(runs: list[Run], execution: Execution) -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory(prefix="kdbench-probe-") as directory:
+        seconds = probe(runs, replace(execution, directory=Path(directory)))
+    return {run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id] for run in runs if run.run_id in seconds}
+
+
+def _cost_key(summary: Summary) -> Any:
+    return summary.dataset, summary.student, summary.student_view, msgspec.json.encode(summary.recipe_settings, order="sorted")
+
+
+def _run_key(run: Run) -> Any:
+    settings = msgspec.json.encode(msgspec.to_builtins(run.recipe), order="sorted")
+    return run.combo.dataset, run.combo.student, run.combo.student_view, settings
+
+
+def _teacher_key(summary: Summary) -> Any:
+    return summary.dataset, summary.teacher, summary.teacher_view, summary.teacher_recipe
+
+
+def _title(run: Run) -> str:
+    fold = "" if run.fold is None else f" fold {run.fold}"
+    return f"{run.name} seed {run.seed}{fold}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

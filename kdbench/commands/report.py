@@ -1,0 +1,37 @@
+"""`kdbench report` and `kdbench compare`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.catalog import Catalog
+from kdbench.errors import RecordError
+from kdbench.store import Store
+
+
+def report_command(
+    catalog: Catalog, directory: Path, *, form: str, metric: str | None, warn: Callable[[str], None]
+) -> str:
+    """The leaderboards of a results directory; damaged records are told and left out."""
+    from kdbench.report.formats import check_format, render
+    from kdbench.report.leaderboard import leaderboards
+
+    check_format(form, catalog)
+    problems: list[RecordError] = []
+    summaries = Store.open(directory, create=False).summaries(problems=problems)
+    for problem in problems:
+        warn(f"warning: {problem}")
+    boards = leaderboards(summaries, metric=metric)
+    return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
+
+
+def compare_command(before: Path, after: Path, *, metric: str | None, as_json: bool) -> tuple[str, bool]:
+    """What changed between two results directories, and whether anything is worse beyond noise."""
+    from kdbench.report.compare import compare, render_comparison
+
+    comparison = compare(
+        Store.open(before, create=False).summaries(), Store.open(after, create=False).summaries(), metric=metric
+    )
+    return render_comparison(comparison, as_json=as_json, color=sys.stdout.isatty()), comparison.worse

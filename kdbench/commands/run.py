@@ -1,0 +1,134 @@
+"""`kdbench run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdbench.device import resolve_device
+from kdbench.errors import UnknownName
+from kdbench.executors import Execution
+from kdbench.job import HookedEvents, Outcome, carry_out, remaining
+from kdbench.outcomes import now
+from kdbench.plan import Plan, Repeats, make_plan
+from kdbench.plugins import Plugins
+from kdbench.progress import progress
+from kdbench.select import Selection
+from kdbench.store import Store
+
+
+def run_command(
+    plugins: Plugins,
+    *,
+    warn: Callable[[str], None],
+    names: tuple[str, ...],
+    everything: bool,
+    expression: str | None,
+    suite: str | None,
+    seeds: int,
+    seed: tuple[int, ...],
+    folds: int | None,
+    settings: tuple[str, ...],
+    out: Path,
+    resume: bool,
+    executor: str,
+    workers: int | None,
+    device: str,
+    deterministic: bool | None,
+    max_time: float | None,
+    dry_run: bool,
+    metric: str | None,
+    form: str,
+    **axes: tuple[str, ...],
+) -> int:
+    """Plan, execute what is not done, print the leaderboard; the exit code."""
+    catalog = plugins.catalog
+    device = resolve_device(device)
+    repeats = Repeats(
+        seeds=seed or tuple(range(seeds)),
+        folds=folds,
+        device=device,
+        deterministic=device == "cpu" if deterministic is None else deterministic,
+    )
+    selection = Selection(all=everything, names=names, expression=expression, suite=suite, **axes)
+    plan = make_plan(catalog, selection, settings, repeats)
+    execute = catalog.find("executor", executor).load()
+    _check_report(plugins, form, metric)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = workers or (cores if device == "cpu" else 1)
+    execution = Execution(
+        directory=out,
+        started=now(),
+        workers=workers,
+        threads=max(1, cores // workers),
+        max_time=max_time,
+        blocked=tuple(plugin.name for plugin in plugins.plugins if plugin.blocked),
+    )
+    if dry_run:
+        from kdbench.commands.dry_run import describe_plan
+
+        click.echo(describe_plan(plan, execution, catalog))
+        return 0
+    store = Store.open(out)
+    todo = remaining(plan, store, fresh=not resume)
+    _tell_what_is_done(plan, todo, out, warn)
+    try:
+        with _terminable(), progress(len(todo), workers) as display:
+            events = HookedEvents(display, plugins, display.say)
+            outcome = carry_out(plan, todo, store, execution, execute, catalog, events)
+    except KeyboardInterrupt:
+        done = len(plan.runs) - len(remaining(plan, store, fresh=False))
+        warn(f"interrupted: {done} of {len(plan.runs)} runs are kept in {out}; the same command continues")
+        return 130
+    _print_leaderboard(outcome, plugins, form, metric)
+    return outcome.exit_code
+
+
+def _check_report(plugins: Plugins, form: str, metric: str | None) -> None:
+    """Refuse an unknown format or metric before anything runs, not after."""
+    from kdbench.metric_info import METRICS
+    from kdbench.names import did_you_mean
+    from kdbench.report.formats import check_format
+
+    check_format(form, plugins.catalog)
+    known = [*METRICS, *(entry.name for entry in plugins.catalog.entries("metric"))]
+    if metric is not None and metric not in known:
+        raise UnknownName(f"unknown metric {metric!r}", did_you_mean(metric, known), f"known: {', '.join(known)}")
+
+
+def _tell_what_is_done(plan: Plan, todo: list[Any], out: Path, warn: Callable[[str], None]) -> None:
+    done = len(plan.runs) - len(todo)
+    if done:
+        rest = f"{len(todo)} to go" if todo else "nothing to do (--fresh runs them again)"
+        warn(f"{done} of {len(plan.runs)} runs are done already in {out}: {rest}")
+
+
+def _print_leaderboard(outcome: Outcome, plugins: Plugins, form: str, metric: str | None) -> None:
+    from kdbench.report.formats import render
+    from kdbench.report.leaderboard import leaderboards
+
+    boards = leaderboards(outcome.summaries, metric=metric)
+    click.echo(
+        render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=outcome.not_run), nl=False
+    )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the run as an interrupt does: workers stopped, finished runs kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

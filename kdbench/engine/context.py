@@ -1,0 +1,71 @@
+"""What the runs of one process share, and the device they run on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from kdbench.catalog import Catalog
+from kdbench.engine.datasets import Dataset, prepare
+from kdbench.engine.train import Logs, Views
+from kdbench.plan import Run
+
+
+class EpochListener:
+    """Told about every epoch of the teacher, the student and the fine-tune; the default does nothing."""
+
+    def __call__(self, phase: str, epoch: int, epochs: int, logs: Logs) -> None:
+        """An epoch of a phase ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """A run's dataset, and its splits on the device as both models see them."""
+
+    dataset: Dataset
+    train: Views
+    validation: Views
+    test: Views
+
+
+class RunContext:
+    """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last."""
+
+    def __init__(self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int) -> None:
+        self.catalog, self.directory = catalog, directory
+        self.plugins, self.workers = plugins, workers
+        self._last: tuple[tuple[str, int | None, int | None], Dataset] | None = None
+
+    @property
+    def bank(self) -> Path:
+        """Where trained teachers and their signals are kept."""
+        return self.directory / "teachers"
+
+    def data(self, run: Run, device: torch.device) -> RunData:
+        """The run's data on the device."""
+        key = (run.combo.dataset, run.fold, run.folds)
+        if self._last is None or self._last[0] != key:
+            raw = self.catalog.find("dataset", run.combo.dataset).load()()
+            self._last = key, prepare(run.combo.dataset, raw, fold=run.fold, folds=run.folds)
+        dataset = self._last[1]
+        student, teacher = dataset.view(run.combo.student_view), dataset.view(run.combo.teacher_view)
+        splits = (dataset.train, dataset.validation, dataset.test)
+        return RunData(dataset, *(Views.of(split, student, teacher, device) for split in splits))
+
+
+def make_fabric(run: Run) -> Fabric:
+    """Fabric for the run's device and precision, with torch's determinism set as the run asks."""
+    kind, _, index = run.device.partition(":")
+    devices: Any = [int(index)] if index else 1
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(run.deterministic)
+    torch.backends.cudnn.benchmark = not run.deterministic
+    fabric = Fabric(accelerator=kind, devices=devices, precision=run.recipe.precision)
+    fabric.launch()
+    return fabric

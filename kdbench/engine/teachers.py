@@ -1,0 +1,112 @@
+"""A run's teacher: built, trained or loaded once, and what it says of the training items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kdbench.engine.augment import augmentation
+from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
+from kdbench.engine.checkpoints import load_weights, weights_fingerprint
+from kdbench.engine.context import EpochListener, RunContext, RunData
+from kdbench.engine.evaluate import predict
+from kdbench.engine.metrics import score
+from kdbench.engine.models import build_model, inspect_model
+from kdbench.engine.seeding import seed_global
+from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
+from kdbench.engine.train import Trainer, Views
+from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
+from kdbench.plan import Run
+from kdbench.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+TEACHER_SEED = 0
+
+
+class Supervised(Method):
+    """Cross-entropy on labels: trains teachers, and the final fine-tune of students."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor | LossTerms:
+        """Mean cross-entropy."""
+        return batch.cross_entropy(student.logits)
+
+
+def obtain_teacher(run: Run, context: RunContext, fabric: Fabric, data: RunData, on_epoch: EpochListener) -> Teacher:
+    """The run's teacher from the bank, trained first where the bank has none.
+
+    Raises: ModelMismatch, CheckpointError; Diverged where its training leaves the finite numbers.
+    """
+    combo, dataset, recipe = run.combo, data.dataset, run.teacher_recipe
+    entry, info = context.catalog.find("teacher", combo.teacher), dataset.info(combo.teacher_view)
+    seed_global(TEACHER_SEED, "student")
+    model = fabric.to_device(build_model(entry, info))
+    train, validation, test = (Views(v.teacher, v.teacher, v.labels) for v in (data.train, data.validation, data.test))
+    inspected = inspect_model(model, entry, info, train.student[:2], ())
+    if combo.teacher_checkpoint is not None:
+        load_weights(model, Path(combo.teacher_checkpoint).expanduser(), entry.name)
+    pretrained = combo.teacher_checkpoint is not None or bool(entry.metadata.get("pretrained"))
+
+    def train_teacher(module: nn.Module) -> TrainedTeacher:
+        if not pretrained:
+            pair = Pair(info, inspected, None, recipe.epochs, steps_per_epoch(len(train.labels), recipe.batch_size))
+            train_supervised("teacher", fabric, pair, train, validation, recipe, TEACHER_SEED, on_epoch)
+        answers = probabilities(module, test.student, fabric)
+        return TrainedTeacher(score(answers, dataset.test.labels.numpy()), answers.astype(np.float32))
+
+    made_by = weights_fingerprint(model) if pretrained else recipe
+    key = teacher_key(
+        entry.name, info.view, dataset.fingerprint, run.fold, run.folds, made_by, run.device, run.deterministic
+    )
+    return get_teacher(context.bank, key, entry.name, model, train_teacher)
+
+
+def train_supervised(
+    phase: str, fabric: Fabric, pair: Pair, train: Views, validation: Views, recipe: Recipe, seed: int,
+    on_epoch: EpochListener,
+) -> Trainer:  # fmt: skip
+    """Train `pair.student` on labels alone; the finished trainer."""
+    seed_global(seed, phase)
+    trainer = Trainer(
+        fabric=fabric, method=Supervised(), pair=pair, teacher=NoTeacher(), train=train, validation=validation,
+        recipe=recipe, seed=seed, augment=augmentation(recipe.augment) if recipe.augment else None,
+        on_epoch=lambda epoch, logs: on_epoch(phase, epoch, recipe.epochs, logs),
+    )  # fmt: skip
+    trainer.run_epochs()
+    trainer.close()
+    return trainer
+
+
+def teacher_source(run: Run, method: Method, teacher: Teacher, train: Views) -> TeacherSource:
+    """Where the trainer gets the teacher's outputs from: computed once where its inputs repeat every epoch."""
+    needs, name = method.needs, run.combo.teacher
+    if method.trains_teacher:
+        return LiveTeacher(teacher.module, needs, name, trains=True)
+    for parameter in teacher.module.parameters():
+        parameter.requires_grad_(False)
+    teacher.module.eval()
+    if not needs.teacher:
+        return NoTeacher()
+    if not run.recipe.augment and not needs.input_grad:
+        directory = teacher.directory / "signals"
+        stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory)
+        if stored is not None:
+            return StoredTeacher(teacher.module, *stored)
+    return LiveTeacher(teacher.module, needs, name, trains=False)
+
+
+def probabilities(model: nn.Module, inputs: Tensor, fabric: Fabric) -> NDArray[np.float64]:
+    """Class probabilities (N, C), evaluation mode, softmax in float64."""
+    answers: NDArray[np.float64] = predict(model, inputs, fabric).double().softmax(1).cpu().numpy()
+    return answers
+
+
+def steps_per_epoch(items: int, batch_size: int) -> int:
+    """Mini-batches of an epoch; a last batch of a single item is left out."""
+    full, rest = divmod(items, batch_size)
+    return max(1, full + (rest > 1))

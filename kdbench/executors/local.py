@@ -1,0 +1,270 @@
+"""Runs on this machine, in worker processes that may die without harm to anything but their run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError, StoreError
+from kdbench.executors import Events, Execution
+from kdbench.executors.worker import Message, Task, work
+from kdbench.outcomes import failure_record, now
+from kdbench.plan import Run
+from kdbench.records import Record, Status, decode
+from kdbench.store import Store
+
+_POLL_SECONDS = 0.5
+
+
+def execute(runs: Sequence[Run], execution: Execution, events: Events) -> None:
+    """Execute the runs in `execution.workers` processes; see `kdbench.executors.Executor`."""
+    _Schedule(runs, execution, events).run()
+
+
+def probe(runs: Sequence[Run], execution: Execution) -> dict[str, dict[str, float]]:
+    """Estimated seconds of each run by phase (`kdbench.engine.probe`), by run id; without those that cannot be built."""
+    if not runs:
+        return {}
+    seconds = {}
+    worker = LocalWorker(execution, 1)
+    try:
+        for run in runs:
+            worker.assign(Task("probe", run), None)
+            message: Message = worker.connection.recv()
+            if message.kind == "seconds":
+                seconds[run.run_id] = message.values
+    except EOFError:
+        raise KdbenchError("the time cannot be estimated", worker.death(), "run without --dry-run") from None
+    finally:
+        worker.stop()
+    return seconds
+
+
+class LocalWorker:
+    """One worker process and the task it is at."""
+
+    def __init__(self, execution: Execution, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        their_lifeline, self._lifeline = context.Pipe(duplex=False)
+        self.log = execution.directory / "logs" / f"worker-{os.getpid()}-{number}.log"
+        self.process = context.Process(
+            target=work, args=(theirs, their_lifeline, execution, self.log), name=f"kdbench worker {number}", daemon=True
+        )
+        with _environment(OMP_NUM_THREADS=str(execution.threads), MKL_NUM_THREADS=str(execution.threads)):
+            self.process.start()
+        theirs.close()
+        their_lifeline.close()
+        self.task: Task | None = None
+        self.started = ""
+        self.deadline: float | None = None
+
+    def assign(self, task: Task, max_time: float | None) -> None:
+        """Begin a task."""
+        self.task, self.started = task, now()
+        self.deadline = time.monotonic() + max_time if max_time is not None else None
+        with suppress(BrokenPipeError):  # a dead worker is found by its sentinel
+            self.connection.send(task)
+
+    def stop(self) -> None:
+        """End the process at once; the store keeps only whole records."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+        self._lifeline.close()
+        with suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+    def death(self) -> str:
+        """Why the process ended, in words."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            reason = f"its worker process exited with code {code}"
+        else:
+            reason = f"its worker process was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                reason += ", as the system does when memory runs out"
+        said = _last_line(self.log)
+        return f"{reason}; it last said: {said}" if said else reason
+
+
+@dataclass
+class _Teacher:
+    state: str = "waiting"
+    status: Status = "ok"
+    error: str = ""
+
+
+@dataclass
+class _Schedule:
+    runs: Sequence[Run]
+    execution: Execution
+    events: Events
+    workers: list[LocalWorker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.waiting = list(self.runs)
+        self.busy: list[Run] = []
+        self.teachers = {run.teacher_id: _Teacher() for run in self.runs}
+        self.store = Store.open(self.execution.directory)
+        self.spawned = 0
+
+    def run(self) -> None:
+        try:
+            while self.waiting or self.busy or any(worker.task for worker in self.workers):
+                self._assign()
+                self._listen()
+        finally:
+            for worker in self.workers:
+                worker.stop()
+
+    def _assign(self) -> None:
+        self._settle_failed_teachers()
+        if not self.waiting and self.busy and not any(worker.task for worker in self.workers):
+            self._retry_busy()
+        idle = [worker for worker in self.workers if worker.task is None]
+        while (idle or len(self.workers) < self.execution.workers) and (task := self._next()):
+            worker = idle.pop() if idle else self._spawn()
+            if task.kind == "teacher":
+                self.teachers[task.run.teacher_id].state = "training"
+                self.events.teacher_started(task.run)
+            else:
+                self.waiting.remove(task.run)
+                self.events.run_started(task.run)
+            worker.assign(task, self.execution.max_time)
+
+    def _next(self) -> Task | None:
+        """The first run whose teacher is in the bank, or the teacher that the first of the others waits for."""
+        for run in self.waiting:
+            teacher = self.teachers[run.teacher_id]
+            if teacher.state == "ready":
+                return Task("run", run)
+            if teacher.state == "waiting":
+                return Task("teacher", run)
+        return None
+
+    def _spawn(self) -> LocalWorker:
+        self.spawned += 1
+        self.workers.append(LocalWorker(self.execution, self.spawned))
+        return self.workers[-1]
+
+    def _listen(self) -> None:
+        at_work = [worker for worker in self.workers if worker.task is not None]
+        sources: list[Any] = [item for worker in at_work for item in (worker.connection, worker.process.sentinel)]
+        deadlines = [worker.deadline - time.monotonic() for worker in at_work if worker.deadline is not None]
+        timeout = max(0.0, min([_POLL_SECONDS, *deadlines]))
+        ready = wait(sources, timeout)
+        for worker in at_work:
+            if worker.connection in ready or worker.process.sentinel in ready:
+                self._hear(worker)
+            if worker.task is not None and worker.deadline is not None and time.monotonic() >= worker.deadline:
+                limit = f"{self.execution.max_time:g} s"
+                self._lose(worker, "timeout", f"it took longer than --max-time {limit}")
+
+    def _hear(self, worker: LocalWorker) -> None:
+        try:
+            while worker.task is not None and worker.connection.poll():
+                self._handle(worker, worker.task, worker.connection.recv())
+        except (EOFError, OSError):
+            pass  # what it died of is told below
+        if worker.task is not None and not worker.process.is_alive():
+            self._lose(worker, "failed", worker.death())
+
+    def _handle(self, worker: LocalWorker, task: Task, message: Message) -> None:
+        values = message.values
+        match message.kind:
+            case "epoch":
+                self.events.epoch_finished(task.run, **values)
+                return
+            case "teacher":
+                self._teacher_ended(task.run, values["status"], values["error"])
+            case "record":
+                path = f"the record of run {task.run.run_id}"
+                self.events.run_finished(task.run, decode(values["json"], Record, name=path, fix="run it again"))
+            case "busy":
+                self.busy.append(task.run)
+            case "fatal":
+                raise StoreError(**values)
+        worker.task = worker.deadline = None
+
+    def _lose(self, worker: LocalWorker, status: Status, reason: str) -> None:
+        """A worker is dead, or is made so: its task ends with it."""
+        task, started = worker.task, worker.started
+        worker.stop()
+        self.workers.remove(worker)
+        assert task is not None
+        if task.kind == "teacher":
+            self._teacher_ended(task.run, status, reason)
+        else:
+            self._write(task.run, status, reason, started)
+
+    def _teacher_ended(self, run: Run, status: Status | None, error: str) -> None:
+        teacher = self.teachers[run.teacher_id]
+        teacher.state = "failed" if status else "ready"
+        if status:
+            teacher.status, teacher.error = status, f"teacher {run.combo.teacher!r} could not be had: {error}"
+
+    def _settle_failed_teachers(self) -> None:
+        for run in [run for run in self.waiting if self.teachers[run.teacher_id].state == "failed"]:
+            teacher = self.teachers[run.teacher_id]
+            self.waiting.remove(run)
+            self.events.run_started(run)
+            self._write(run, teacher.status, teacher.error, now())
+
+    def _write(self, run: Run, status: Status, error: str, started: str) -> None:
+        record = failure_record(run, status, error, started)
+        with self.store.claim(run.run_id) as mine:
+            if not mine:
+                self.busy.append(run)
+                return
+            self.store.write(record, replace=True)
+        self.events.run_finished(run, record)
+
+    def _retry_busy(self) -> None:
+        """Take what another process has finished; what it left unfinished is executed here."""
+        self.events.waiting(len(self.busy))
+        time.sleep(_POLL_SECONDS)
+        for run in list(self.busy):
+            with self.store.claim(run.run_id) as mine:
+                if not mine:
+                    continue
+            self.busy.remove(run)
+            finished = self.store.finished_since(run.run_id, self.execution.started)
+            if finished is not None:
+                self.events.run_finished(run, finished)
+            else:
+                self.waiting.append(run)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1][:200] if lines else ""
+
+

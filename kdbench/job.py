@@ -1,0 +1,101 @@
+"""A plan carried out: what is left to do, where its data is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from kdbench.catalog import Catalog
+from kdbench.errors import DataNotAvailable
+from kdbench.executors import Events, Execution, Executor
+from kdbench.plan import NotRun, Plan, Run
+from kdbench.plugins import Plugins
+from kdbench.records import Record, Summary
+from kdbench.store import Store
+
+_DONE = {"ok", "diverged"}
+"""Statuses that running again would only repeat: training is deterministic, crashes and time limits are not."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plan came to."""
+
+    summaries: list[Summary]
+    not_run: tuple[NotRun, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every run is fine, 1 where some failed."""
+        return int(any(summary.status != "ok" for summary in self.summaries))
+
+
+def remaining(plan: Plan, store: Store, *, fresh: bool) -> list[Run]:
+    """The runs that are not done in the store; failed ones and those that took too long are tried again."""
+    if fresh:
+        return list(plan.runs)
+    statuses = store.statuses(run.run_id for run in plan.runs)
+    return [run for run in plan.runs if statuses.get(run.run_id) not in _DONE]
+
+
+def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[NotRun]]:
+    """The runs whose dataset is on this machine, and the datasets that are not.
+
+    A dataset that a plugin registers with `fix`, the command that fetches it, may be absent: its factory is asked.
+    """
+    runs = list(runs)
+    absent: dict[str, NotRun] = {}
+    for name in dict.fromkeys(run.combo.dataset for run in runs):
+        entry = catalog.find("dataset", name)
+        if "fix" in entry.metadata:
+            try:
+                entry.load()()
+            except DataNotAvailable as error:
+                reason = "; ".join(part for part in (error.what, error.why) if part)
+                absent[name] = NotRun(name, reason, error.fix)
+            except Exception:  # noqa: BLE001 - damaged data is its runs' failure, told in their records
+                continue
+    return [run for run in runs if run.combo.dataset not in absent], list(absent.values())
+
+
+def carry_out(
+    plan: Plan, todo: list[Run], store: Store, execution: Execution, executor: Executor, catalog: Catalog, events: Events
+) -> Outcome:
+    """Execute what is left of a plan; the records of all of its runs."""
+    todo, absent = with_data(todo, catalog)
+    if todo:
+        executor(todo, execution, events)
+    summaries = store.summaries([run.run_id for run in plan.runs])
+    return Outcome(summaries, (*plan.not_run, *absent))
+
+
+class HookedEvents:
+    """Passes events on to the progress display and to the plugins' event hooks."""
+
+    def __init__(self, display: Events, plugins: Plugins, warn: Callable[[str], None]) -> None:
+        self._display, self._plugins, self._warn = display, plugins, warn
+
+    def teacher_started(self, run: Run) -> None:
+        """Shown only: plugins hear of runs."""
+        self._display.teacher_started(run)
+
+    def run_started(self, run: Run) -> None:
+        """`kdbench_run_started`."""
+        self._display.run_started(run)
+        self._plugins.emit("kdbench_run_started", self._warn, run=run)
+
+    def epoch_finished(self, run: Run, phase: str, epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
+        """`kdbench_epoch_finished` for the student's epochs; those of the fine-tune go on counting."""
+        self._display.epoch_finished(run, phase, epoch, epochs, logs)
+        if phase != "teacher":
+            number = epoch + (run.recipe.epochs if phase == "finetune" else 0)
+            self._plugins.emit("kdbench_epoch_finished", self._warn, run=run, epoch=number, logs=logs)
+
+    def run_finished(self, run: Run, record: Record) -> None:
+        """`kdbench_run_finished`."""
+        self._display.run_finished(run, record)
+        self._plugins.emit("kdbench_run_finished", self._warn, run=run, record=record)
+
+    def waiting(self, runs: int) -> None:
+        """Shown only."""
+        self._display.waiting(runs)

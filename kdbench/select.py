@@ -1,0 +1,155 @@
+"""What a person asked for -> the combos it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from kdbench.catalog import Catalog, Kind
+from kdbench.combo import Combo
+from kdbench.errors import UnknownName, UsageError
+from kdbench.expression import compile_expression
+from kdbench.names import did_you_mean
+
+AXES: tuple[Kind, ...] = ("dataset", "teacher", "student", "method", "recipe")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which combos to run: by name or glob, expression, suite, and by what they are made of.
+
+    The axes filter the registered combos. A dataset, model, method or recipe that no registered combo has is put into
+    those that the other axes leave; a dataset without any needs a teacher, a student and a method beside it.
+    """
+
+    all: bool = False
+    names: tuple[str, ...] = ()
+    expression: str | None = None
+    suite: str | None = None
+    dataset: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
+    student: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+    recipe: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was asked for."""
+        return self == Selection()
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One combo, its name, and the arguments of `kdbench run` that select it alone."""
+
+    name: str
+    combo: Combo
+    arguments: tuple[str, ...]
+
+
+def suites(catalog: Catalog) -> dict[str, list[str]]:
+    """Combo names by suite, in order of registration."""
+    found: dict[str, list[str]] = {}
+    for entry in catalog.entries("combo"):
+        for suite in entry.metadata.get("suites", ()):
+            found.setdefault(suite, []).append(entry.name)
+    return found
+
+
+def select(catalog: Catalog, selection: Selection) -> list[Selected]:
+    """The combos of a selection, in order of registration.
+
+    Raises: UnknownName for a name, suite or axis value that nothing registered; UsageError where nothing is left.
+    """
+    if selection.empty:
+        raise UsageError("nothing is selected", fix="kdbench run --all, or a name of: kdbench list combos")
+    for kind in AXES:
+        for value in getattr(selection, kind):
+            catalog.find(kind, value)
+    chosen = _registered(catalog, selection)
+    if any(getattr(selection, kind) for kind in AXES):
+        chosen = _along_axes(chosen, selection)
+    if selection.expression:
+        matches = compile_expression(selection.expression)
+        chosen = [one for one in chosen if matches(one.name)]
+    if not chosen:
+        raise UsageError("the selection holds no combo", fix="kdbench list combos shows all of them")
+    return chosen
+
+
+def _registered(catalog: Catalog, selection: Selection) -> list[Selected]:
+    combos = [Selected(entry.name, entry.load(), (entry.name,)) for entry in catalog.entries("combo")]
+    if selection.suite is not None:
+        known = suites(catalog)
+        if selection.suite not in known:
+            fix = "kdbench list suites"
+            raise UnknownName(f"unknown suite {selection.suite!r}", did_you_mean(selection.suite, known), fix)
+        combos = [one for one in combos if one.name in known[selection.suite]]
+    if not selection.names:
+        return combos
+    for pattern in selection.names:
+        if not any(_matches(one.name, pattern) for one in combos):
+            known_names = [one.name for one in combos]
+            raise UnknownName(
+                f"unknown combo {pattern!r}",
+                did_you_mean(pattern, known_names),
+                "kdbench list combos shows all of them",
+            )
+    return [one for one in combos if any(_matches(one.name, pattern) for pattern in selection.names)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _along_axes(registered: list[Selected], selection: Selection) -> list[Selected]:
+    chosen = registered
+    for kind in AXES:
+        if values := getattr(selection, kind):
+            kept = [one for one in chosen if getattr(one.combo, kind) in values]
+            missing = [value for value in values if not any(getattr(one.combo, kind) == value for one in kept)]
+            chosen = [*kept, *_composed(registered, chosen, kind, missing, selection)]
+    return chosen
+
+
+def _composed(
+    registered: list[Selected], chosen: list[Selected], kind: Kind, values: list[str], selection: Selection
+) -> list[Selected]:
+    """Combos that no plugin registered: each value in the place of what the remaining combos have on that axis."""
+    made: dict[bytes, Selected] = {}
+    taken = {one.name for one in registered}
+    for value in values:
+        for base in [_for_new_dataset(value, selection)] if kind == "dataset" else [one.combo for one in chosen]:
+            changes = {kind: value} | ({"params": {}} if kind == "method" else {})
+            combo = msgspec.structs.replace(base, **changes)
+            key = msgspec.json.encode(combo, order="deterministic")
+            if key not in made:
+                name = f"{combo.default_name}@{combo.recipe}" if combo.default_name in taken else combo.default_name
+                taken.add(name)
+                made[key] = Selected(name, combo, _arguments(combo))
+    return list(made.values())
+
+
+def _for_new_dataset(dataset: str, selection: Selection) -> Combo:
+    missing = [f"--{kind}" for kind in ("teacher", "student", "method") if not getattr(selection, kind)]
+    if missing:
+        raise UsageError(
+            f"no combo is registered for dataset {dataset!r}",
+            f"composing one needs {', '.join(missing)} too",
+            f"kdbench run --dataset {dataset} --teacher cnn-l --student cnn-s --method scratch --method kd",
+        )
+    return Combo(
+        dataset=dataset,
+        teacher=selection.teacher[0],
+        student=selection.student[0],
+        method=selection.method[0],
+        recipe=selection.recipe[0] if selection.recipe else "standard",
+    )
+
+
+def _arguments(combo: Combo) -> tuple[str, ...]:
+    views = [f"{field}={value}" for field in ("teacher_view", "student_view") if (value := getattr(combo, field))]
+    axes = (part for kind in AXES for part in (f"--{kind}", getattr(combo, kind)))
+    return (*axes, *(part for view in views for part in ("--set", view)))

@@ -1,0 +1,194 @@
+"""Conformance checks for plugin authors, and a pytest plugin with a fixture that runs the command line.
+
+    def test_my_method():
+        kdbench.testing.check_method(MyMethod, temperature=2.0)
+
+Every check raises AssertionError and says which promise is broken.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kdbench.data import Data, DatasetInfo
+from kdbench.method import Method
+
+if TYPE_CHECKING:
+    from kdbench.engine.train import Trainer
+
+Factory = Callable[[DatasetInfo], Any]
+_CLASSES, _ITEMS, _SHAPE = 3, 48, (1, 8, 8)
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command printed, and its exit code."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        """stdout as JSON."""
+        return json.loads(self.stdout)
+
+
+@pytest.fixture()
+def kdbench_command() -> Callable[..., CommandResult]:
+    """Run `kdbench ARGUMENTS...` in a process of its own, with the plugins that are installed."""
+
+    def run(*arguments: str, timeout: float = 600) -> CommandResult:
+        command = [sys.executable, "-m", "kdbench", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
+    """Train with the method on a small made-up task and check what kdbench promises of methods.
+
+    The hyper-parameters are declared and validated; the loss is finite and reaches the student; the student moves; the
+    teacher's parameters and statistics do not, unless the method trains it; the same seed gives the same bits.
+    """
+    assert isinstance(cls, type), f"{cls!r} is not a class"
+    assert issubclass(cls, Method), f"{cls.__name__} is not a subclass of kdbench.Method"
+    _check_parameters(cls)
+    first, second = _train(cls, params, epochs), _train(cls, params, epochs)
+    _check_training(cls, first)
+    for name, value in first.student.state_dict().items():
+        same = value.equal(second.student.state_dict()[name])
+        assert same, f"{cls.__name__}: two trainings with the same seed differ in {name!r}"
+
+
+def check_dataset(factory: Callable[[], Data]) -> None:
+    """Read the data twice and prepare it: it is a `kdbench.Data` that can be trained on, the same every time."""
+    from kdbench.engine.datasets import prepare
+
+    data = factory()
+    assert isinstance(data, Data), f"the factory returned {type(data).__name__}, not kdbench.Data"
+    first, second = (prepare("checked", each, fold=None, folds=None) for each in (data, factory()))
+    assert first.fingerprint == second.fingerprint, "reading the data twice gives different content"
+
+
+def check_model(factory: Factory, info: DatasetInfo) -> None:
+    """Build the model twice from the same seed: it takes the dataset's items, returns logits and is reproducible."""
+    import torch
+
+    from kdbench.catalog import Entry
+    from kdbench.engine.models import build_model, inspect_model
+
+    entry = Entry("student", "checked", factory, "checked")
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = build_model(entry, info)
+        example = torch.randn(2, *info.input_shape)
+        inspect_model(model, entry, info, example, ())
+        outputs.append(model.eval()(example))
+    assert outputs[0].equal(outputs[1]), "two builds from the same seed give different logits"
+
+
+def _check_parameters(cls: type[Method]) -> None:
+    from kdbench.errors import InvalidParameter
+
+    for name, default in cls.defaults().items():
+        assert name in cls.parameter_schema(), f"{cls.__name__}: parameter {name!r} has no type"
+        del default
+    try:
+        cls(**{"no_such_parameter": 1})
+    except InvalidParameter:
+        return
+    raise AssertionError(f"{cls.__name__} accepts a parameter that it does not declare")
+
+
+def _check_training(cls: type[Method], trainer: _Trained) -> None:
+    name = cls.__name__
+    for row in trainer.history:
+        assert all(value == value for value in row.values()), f"{name}: a logged value is NaN: {row}"
+    moved = [key for key, value in trainer.student.state_dict().items() if not value.equal(trainer.student_before[key])]
+    assert moved, f"{name}: no parameter of the student changed"
+    if not cls.trains_teacher:
+        for key, value in trainer.teacher.state_dict().items():
+            same = value.equal(trainer.teacher_before[key])
+            assert same, f"{name}: {key!r} of the teacher changed, but trains_teacher is False"
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    student: Any
+    teacher: Any
+    student_before: dict[str, Any]
+    teacher_before: dict[str, Any]
+    history: list[dict[str, float]]
+
+
+def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
+    import torch
+    from lightning_fabric import Fabric
+
+    from kdbench.engine.seeding import generator, seed_global
+    from kdbench.engine.signals import LiveTeacher
+    from kdbench.engine.train import Trainer, Views
+    from kdbench.method import ModelInfo, Pair
+    from kdbench.recipe import Recipe
+
+    method = cls(**params)
+    stream = generator(0, "check_method")
+    labels = torch.arange(_ITEMS) % _CLASSES
+    centres = torch.randn(_CLASSES, *_SHAPE, generator=stream)
+    inputs = centres[labels] + 0.5 * torch.randn(_ITEMS, *_SHAPE, generator=stream)
+    views = Views(inputs, inputs, labels)
+    seed_global(0, "check_method")
+    info = DatasetInfo("checked", "multiclass", _CLASSES, _SHAPE, _ITEMS)
+    teacher, student = _network(16), _network(8)
+    before = [{key: value.clone() for key, value in model.state_dict().items()} for model in (student, teacher)]
+    needs = method.needs
+    recipe = Recipe(epochs=epochs, batch_size=16, select="last")
+    infos = [
+        ModelInfo(name, model, _shapes(model, features, inputs))
+        for name, model, features in (("student", student, needs.student_features), ("teacher", teacher, needs.teacher_features))
+    ]
+    pair = Pair(info, infos[0], infos[1], epochs, _ITEMS // 16)
+    method.check(pair)
+    trainer: Trainer = Trainer(
+        fabric=Fabric(accelerator="cpu", devices=1), method=method, pair=pair,
+        teacher=LiveTeacher(teacher, needs, "teacher", trains=cls.trains_teacher), train=views, validation=views,
+        recipe=recipe, seed=0,
+    )  # fmt: skip
+    method.fit(trainer)
+    trainer.close()
+    return _Trained(trainer.student, teacher, before[0], before[1], trainer.history)
+
+
+def _network(width: int) -> Any:
+    from torch import nn
+
+    network = nn.Sequential()
+    network.add_module("stage1", nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()))
+    network.add_module("stage2", nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU()))
+    network.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    network.add_module("fc", nn.Linear(width, _CLASSES))
+    return network
+
+
+def _shapes(model: Any, features: tuple[str, ...], inputs: Any) -> dict[str, tuple[int, ...]]:
+    import torch
+
+    from kdbench.engine.features import FeatureTap
+
+    tap = FeatureTap(model, features, "checked")
+    training = model.training
+    with torch.no_grad():
+        model.eval()(inputs[:2])
+    model.train(training)
+    shapes = {name: tuple(value.shape[1:]) for name, value in tap.take().items()}
+    tap.close()
+    return shapes
