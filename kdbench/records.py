@@ -124,13 +124,16 @@ def validate(obj: Record | Mapping[str, Any]) -> Record:
 
     Fields that this version does not know are left out.
 
-    Raises: RecordError, which says where in the object the fault is.
+    Raises: RecordError, which says where in the object the fault is, or that a newer kdbench wrote it.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(obj, enc_hook=_plain), Record)
+        record = msgspec.convert(msgspec.to_builtins(obj, enc_hook=_plain), Record)
     except (msgspec.ValidationError, TypeError) as error:
         head = obj.get("schema") if isinstance(obj, Mapping) else getattr(obj, "schema", None)
         raise _refusal("the record is not valid", error, head, fix="docs/records.md describes each field") from error
+    if record.schema > SCHEMA:
+        raise _refusal("the record", None, record.schema, fix="")
+    return record
 
 
 def encode(record: Record) -> bytes:

@@ -12,28 +12,24 @@ directories under runs/.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-import platform
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from kdbench.durable import is_alive, reason, remove, replace_file, sync_directory, this_host, write_file
 from kdbench.errors import RecordError, StoreError
-from kdbench.records import Record, Summary, decode, encode
+from kdbench.predictions import UNREADABLE, pack_arrays, read_arrays
+from kdbench.records import Record, Status, Summary, decode, encode
 from kdbench.version import __version__
 
 if TYPE_CHECKING:
@@ -45,7 +41,6 @@ STORE_SCHEMA = 1
 _RECORD, _PREDICTIONS = "record.json", "predictions.npz"
 _STALE_SECONDS = 24 * 3600
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 R = TypeVar("R", bound=Summary)
 
@@ -88,11 +83,11 @@ class Store:
                 with tempfile.TemporaryFile(dir=store._tmp):
                     pass
                 if not marker.exists():
-                    _replace_file(marker, msgspec.json.encode(_Marker(STORE_SCHEMA, __version__)), store._tmp)
+                    replace_file(marker, msgspec.json.encode(_Marker(STORE_SCHEMA, __version__)), store._tmp)
             _check_marker(marker)
         except OSError as error:
             fix = "choose a directory that you can write to, with --out DIR" if create else "choose another directory"
-            raise StoreError(f"cannot use {store.directory} as a results directory", _reason(error), fix) from error
+            raise StoreError(f"cannot use {store.directory} as a results directory", reason(error), fix) from error
         with suppress(OSError):
             store._clean()
         return store
@@ -105,9 +100,9 @@ class Store:
             return False
         return True
 
-    def statuses(self) -> dict[str, str]:
-        """The status of every run whose record can be read, by run id."""
-        return {summary.run_id: summary.status for summary in self.summaries(problems=[])}
+    def statuses(self, run_ids: Iterable[str] | None = None) -> dict[str, Status]:
+        """The status of every run, or of those asked for, whose record can be read, by run id."""
+        return {summary.run_id: summary.status for summary in self.summaries(run_ids, problems=[])}
 
     def read(self, run_id: str) -> Record:
         """The record of one run.
@@ -116,20 +111,25 @@ class Store:
         """
         return self._read(run_id, Record)
 
+    def finished_since(self, run_id: str, moment: str) -> Record | None:
+        """The run's record, where it can be read and was finished at `moment` or later (UTC, ISO 8601)."""
+        try:
+            record = self._decode(run_id, Record)
+        except (StoreError, OSError):
+            return None
+        return record if record.finished >= moment else None
+
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]]:
         """The arrays kept beside a record, by name; empty where the run kept none."""
-        import numpy as np
-
         path = self._path(run_id) / _PREDICTIONS
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+            return read_arrays(path)
         except FileNotFoundError:
             if not self._path(run_id).is_dir():
                 raise self._missing(run_id) from None
             return {}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise RecordError(f"{path} is damaged", _reason(error), self._delete(run_id)) from error
+        except (OSError, *UNREADABLE) as error:
+            raise RecordError(f"{path} is damaged", reason(error), self._delete(run_id)) from error
 
     def records(
         self, run_ids: Iterable[str] | None = None, *, problems: list[RecordError] | None = None
@@ -173,18 +173,18 @@ class Store:
         """
         files = {_RECORD: encode(record)}
         if predictions:
-            files[_PREDICTIONS] = _pack(predictions)
+            files[_PREDICTIONS] = pack_arrays(predictions)
         target, written = self._path(record.run_id), self._temporary(record.run_id)
         try:
             written.mkdir(parents=True)
             for name, content in files.items():
-                _write_file(written / name, content)
-            _sync_directory(written)
+                write_file(written / name, content)
+            sync_directory(written)
             return self._place(written, target, replace=replace)
         except OSError as error:
             fix = "free some space, or choose another directory with --out DIR; then run again: finished runs are kept"
             path = error.filename2 or error.filename or target
-            raise StoreError(f"cannot write run {record.run_id} to {path}", _reason(error), fix) from error
+            raise StoreError(f"cannot write run {record.run_id} to {path}", reason(error), fix) from error
         finally:
             shutil.rmtree(written, ignore_errors=True)
 
@@ -204,9 +204,9 @@ class Store:
         except Timeout:
             yield False
             return
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
             fix = "choose a directory that you can write to, with --out DIR"
-            raise StoreError(f"cannot claim run {run_id} in {self.directory}", _reason(error), fix) from error
+            raise StoreError(f"cannot claim run {run_id} in {self.directory}", reason(error), fix) from error
         try:
             yield True
         finally:
@@ -218,7 +218,7 @@ class Store:
         return self._runs / run_id
 
     def _temporary(self, run_id: str, suffix: str = "new") -> Path:
-        return self._tmp / f"{run_id}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.{suffix}"
+        return self._tmp / f"{run_id}.{this_host()}.{os.getpid()}.{secrets.token_hex(4)}.{suffix}"
 
     def _place(self, written: Path, target: Path, *, replace: bool) -> bool:
         target.parent.mkdir(exist_ok=True)
@@ -231,7 +231,7 @@ class Store:
                     if not target.exists():
                         raise
                 else:
-                    _sync_directory(target.parent)
+                    sync_directory(target.parent)
                     return True
                 if not replace and target.name in self:
                     return False
@@ -242,7 +242,7 @@ class Store:
         finally:
             for away in moved:
                 if target.exists():
-                    _remove(away)
+                    remove(away)
                 else:
                     os.rename(away, target)
 
@@ -257,7 +257,7 @@ class Store:
             raise RecordError(f"run {run_id} is damaged", why, self._delete(run_id)) from None
         except OSError as error:
             path = self._path(run_id) / _RECORD
-            raise RecordError(f"{path} cannot be read", _reason(error), self._delete(run_id)) from error
+            raise RecordError(f"{path} cannot be read", reason(error), self._delete(run_id)) from error
 
     def _decode(self, run_id: str, kind: type[R]) -> R:
         path = f"{self._path(run_id)}{os.sep}{_RECORD}"
@@ -289,7 +289,7 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"cannot list {self._runs}", _reason(error), "check that you may read it") from error
+            raise StoreError(f"cannot list {self._runs}", reason(error), "check that you may read it") from error
 
     def _missing(self, run_id: str) -> StoreError:
         fix = f"kdbench report {self.directory} shows the runs there are"
@@ -302,14 +302,14 @@ class Store:
         """Remove what dead processes left under tmp/; a run that was moved away and not replaced is put back."""
         for entry in self._tmp.iterdir():
             name, host, pid, _, kind = ["", "", "", "", "", *entry.name.rsplit(".", 4)][-5:]
-            mine = host == _host() and pid.isdigit()
+            mine = host == this_host() and pid.isdigit()
             old = time.time() - entry.stat().st_mtime > _STALE_SECONDS
-            if _alive(int(pid)) if mine else not old:
+            if is_alive(int(pid)) if mine else not old:
                 continue
             if kind == "old" and _NAME.fullmatch(name) and not (self._runs / name).exists():
                 os.rename(entry, self._runs / name)
             else:
-                _remove(entry)
+                remove(entry)
 
 
 def _not_a_store(directory: Path) -> StoreError:
@@ -331,81 +331,3 @@ def _check_marker(marker: Path) -> None:
     if found.kdbench_store > STORE_SCHEMA:
         why = f"written by a newer kdbench (schema {found.kdbench_store}; this one reads up to {STORE_SCHEMA})"
         raise StoreError(f"{marker.parent} cannot be read", why, "upgrade: pip install --upgrade kdbench")
-
-
-def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """An .npz file, the same bytes for the same arrays; numpy.load reads it."""
-    import numpy as np
-
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in arrays.items():
-            if not _NAME.fullmatch(name) or name.endswith(".npy"):
-                raise StoreError(f"{name!r} cannot name an array", "letters, digits, '_', '-' and '.' are allowed")
-            content = io.BytesIO()
-            try:
-                np.lib.format.write_array(content, np.asanyarray(array), allow_pickle=False)
-            except ValueError as error:
-                raise StoreError(f"the array {name!r} cannot be stored", str(error), "store numbers only") from error
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), content.getvalue(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace_file(path: Path, content: bytes, tmp: Path) -> None:
-    temporary = tmp / f"{path.name}.{secrets.token_hex(4)}"
-    try:
-        _write_file(temporary, content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    if sys.platform == "win32":  # a directory cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _alive(pid: int) -> bool:
-    if sys.platform == "win32":  # os.kill would end it
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-@cache
-def _host() -> str:
-    """The machine, since it started, and the container: within them a process id names one process."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.blake2s("|".join(parts).encode(), digest_size=4).hexdigest()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, Leaderboard, NotRun, Row
+from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, Leaderboard, Row
+
+if TYPE_CHECKING:
+    from kdbench.plan import NotRun
 
 NOTHING = "–"
 _ERROR_LENGTH = 300

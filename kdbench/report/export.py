@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kdbench.report.cells import one_line
-from kdbench.report.leaderboard import Leaderboard, NotRun
+from kdbench.report.leaderboard import Leaderboard
+
+if TYPE_CHECKING:
+    from kdbench.plan import NotRun
 
 SCHEMA = 1
 BOARD_COLUMNS = (

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from kdbench.errors import PluginError, UnknownName
 from kdbench.names import did_you_mean
 from kdbench.plugins import describe
-from kdbench.report.leaderboard import Leaderboard, NotRun
+from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     from kdbench.catalog import Catalog, Entry
+    from kdbench.plan import NotRun
 
 FORMATS = ("table", "md", "csv", "json")
 """The built-in ones; a plugin's format of the same name is not reached."""
@@ -55,6 +56,12 @@ def render(
 
             return render_json(boards, not_run)
     return _render_with_plugin(boards, _plugin_format(format, catalog))
+
+
+def check_format(name: str, catalog: Catalog | None) -> None:
+    """Raise UnknownName where neither kdbench nor a plugin has the report format."""
+    if name not in FORMATS:
+        _plugin_format(name, catalog)
 
 
 def _plugin_format(name: str, catalog: Catalog | None) -> Entry:

@@ -22,16 +22,6 @@ BATCH = "64"
 """The batch size whose inference speed is shown."""
 
 
-@dataclass(frozen=True)
-class NotRun:
-    """Something selected that did not run."""
-
-    name: str
-    reason: str
-    fix: str
-    """The command that makes it run."""
-
-
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One method with its settings, over seeds (and folds). Metrics are on the test split, None where not known."""
 

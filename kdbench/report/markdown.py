@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from kdbench.report.cells import columns, errors, headline, is_supported, legend, not_run_lines
-from kdbench.report.leaderboard import Leaderboard, NotRun
+from kdbench.report.leaderboard import Leaderboard
+
+if TYPE_CHECKING:
+    from kdbench.plan import NotRun
 
 _LEFT_OUT = {"log_loss", "ece", "train_seconds", "latency_ms_p50"}
 _BOLD = {"label", "mean", "difference"}

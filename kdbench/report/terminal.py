@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
-from kdbench.report.leaderboard import Leaderboard, NotRun
+from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from kdbench.plan import NotRun
 
 _LEAST_WIDTH = 40
 _DEFAULT_WIDTH = 120
