@@ -59,7 +59,13 @@ def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[No
 
 
 def carry_out(
-    plan: Plan, todo: list[Run], store: Store, execution: Execution, executor: Executor, catalog: Catalog, events: Events
+    plan: Plan,
+    todo: list[Run],
+    store: Store,
+    execution: Execution,
+    executor: Executor,
+    catalog: Catalog,
+    events: Events,
 ) -> Outcome:
     """Execute what is left of a plan; the records of all of its runs."""
     todo, absent = with_data(todo, catalog)

@@ -68,7 +68,14 @@ class Bars:
 
     def __init__(self, total: int, workers: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._console = Console(stderr=True)
         self._bars = Progress(
@@ -97,7 +104,9 @@ class Bars:
 
     def teacher_started(self, run: Run) -> None:
         """A bar for the teacher."""
-        self._add(run.teacher_id, f"teacher {run.combo.dataset}/{run.combo.teacher}{_fold(run)}", run.teacher_recipe.epochs)
+        self._add(
+            run.teacher_id, f"teacher {run.combo.dataset}/{run.combo.teacher}{_fold(run)}", run.teacher_recipe.epochs
+        )
 
     def run_started(self, run: Run) -> None:
         """A bar for the run; its teacher's, if any, is done."""

@@ -99,11 +99,10 @@ def check_model(factory: Factory, info: DatasetInfo) -> None:
 def _check_parameters(cls: type[Method]) -> None:
     from kdbench.errors import InvalidParameter
 
-    for name, default in cls.defaults().items():
+    for name in cls.defaults():
         assert name in cls.parameter_schema(), f"{cls.__name__}: parameter {name!r} has no type"
-        del default
     try:
-        cls(**{"no_such_parameter": 1})
+        cls(no_such_parameter=1)
     except InvalidParameter:
         return
     raise AssertionError(f"{cls.__name__} accepts a parameter that it does not declare")
@@ -134,10 +133,12 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     import torch
     from lightning_fabric import Fabric
 
+    from kdbench.catalog import Entry
+    from kdbench.engine.models import inspect_model
     from kdbench.engine.seeding import generator, seed_global
     from kdbench.engine.signals import LiveTeacher
     from kdbench.engine.train import Trainer, Views
-    from kdbench.method import ModelInfo, Pair
+    from kdbench.method import Pair
     from kdbench.recipe import Recipe
 
     method = cls(**params)
@@ -145,18 +146,24 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     labels = torch.arange(_ITEMS) % _CLASSES
     centres = torch.randn(_CLASSES, *_SHAPE, generator=stream)
     inputs = centres[labels] + 0.5 * torch.randn(_ITEMS, *_SHAPE, generator=stream)
-    views = Views(inputs, inputs, labels)
+    views = Views(inputs, inputs.clone() if method.needs.input_grad else inputs, labels)
     seed_global(0, "check_method")
     info = DatasetInfo("checked", "multiclass", _CLASSES, _SHAPE, _ITEMS)
     teacher, student = _network(16), _network(8)
     before = [{key: value.clone() for key, value in model.state_dict().items()} for model in (student, teacher)]
     needs = method.needs
     recipe = Recipe(epochs=epochs, batch_size=16, select="last")
-    infos = [
-        ModelInfo(name, model, _shapes(model, features, inputs))
-        for name, model, features in (("student", student, needs.student_features), ("teacher", teacher, needs.teacher_features))
-    ]
-    pair = Pair(info, infos[0], infos[1], epochs, _ITEMS // 16)
+    pair = Pair(
+        info,
+        inspect_model(
+            student, Entry("student", "student", _network, "kdbench"), info, inputs[:2], needs.student_features
+        ),
+        inspect_model(
+            teacher, Entry("teacher", "teacher", _network, "kdbench"), info, inputs[:2], needs.teacher_features
+        ),
+        epochs,
+        _ITEMS // 16,
+    )
     method.check(pair)
     trainer: Trainer = Trainer(
         fabric=Fabric(accelerator="cpu", devices=1), method=method, pair=pair,
@@ -177,18 +184,3 @@ def _network(width: int) -> Any:
     network.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     network.add_module("fc", nn.Linear(width, _CLASSES))
     return network
-
-
-def _shapes(model: Any, features: tuple[str, ...], inputs: Any) -> dict[str, tuple[int, ...]]:
-    import torch
-
-    from kdbench.engine.features import FeatureTap
-
-    tap = FeatureTap(model, features, "checked")
-    training = model.training
-    with torch.no_grad():
-        model.eval()(inputs[:2])
-    model.train(training)
-    shapes = {name: tuple(value.shape[1:]) for name, value in tap.take().items()}
-    tap.close()
-    return shapes

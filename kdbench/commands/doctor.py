@@ -15,7 +15,17 @@ from kdbench.errors import DataNotAvailable, KdbenchError
 from kdbench.plugins import Plugin, Plugins, describe
 from kdbench.version import __version__
 
-_LIBRARIES = ("torch", "lightning-fabric", "numpy", "pandas", "scikit-learn", "scipy", "safetensors", "msgspec", "pluggy")
+_LIBRARIES = (
+    "torch",
+    "lightning-fabric",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "safetensors",
+    "msgspec",
+    "pluggy",
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,9 @@ def _devices() -> list[Finding]:
     def cpu() -> str:
         import torch
 
-        return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+        return (
+            f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+        )
 
     def gpu() -> str:
         import torch

@@ -51,7 +51,9 @@ def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Exec
             spent = {phase: seconds for phase, seconds in summary.cost.seconds.items() if phase != "teacher"}
             measured.setdefault(_cost_key(summary), []).append(sum(spent.values()))
             banked.add(_teacher_key(summary))
-    unknown = {run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured}
+    unknown = {
+        run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured
+    }
     probed = _probe(list(unknown.values()), execution)
     total, teachers = 0.0, {}
     for run in todo:
@@ -71,11 +73,20 @@ def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Exec
 def _probe(runs: list[Run], execution: Execution) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="kdbench-probe-") as directory:
         seconds = probe(runs, replace(execution, directory=Path(directory)))
-    return {run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id] for run in runs if run.run_id in seconds}
+    return {
+        run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id]
+        for run in runs
+        if run.run_id in seconds
+    }
 
 
 def _cost_key(summary: Summary) -> Any:
-    return summary.dataset, summary.student, summary.student_view, msgspec.json.encode(summary.recipe_settings, order="sorted")
+    return (
+        summary.dataset,
+        summary.student,
+        summary.student_view,
+        msgspec.json.encode(summary.recipe_settings, order="sorted"),
+    )
 
 
 def _run_key(run: Run) -> Any:

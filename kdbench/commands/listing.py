@@ -34,7 +34,9 @@ def list_command(catalog: Catalog, what: str | None, *, family: str | None, as_j
     """The registered things of one kind, or of all, as aligned text or JSON."""
     kinds = [what] if what else [*_KINDS, "suites"]
     if as_json:
-        listed = {kind: _suite_rows(catalog) if kind == "suites" else _described(catalog, kind, family) for kind in kinds}
+        listed = {
+            kind: _suite_rows(catalog) if kind == "suites" else _described(catalog, kind, family) for kind in kinds
+        }
         return _json(listed[what] if what else listed)
     blocks = []
     for kind in kinds:
@@ -104,7 +106,10 @@ def _details(entry: Entry) -> dict[str, Any]:
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value if isinstance(value, bool | int | float | str | list | tuple) else repr(value) for key, value in metadata.items()}
+    return {
+        key: value if isinstance(value, bool | int | float | str | list | tuple) else repr(value)
+        for key, value in metadata.items()
+    }
 
 
 def _entries(catalog: Catalog, kind: str, family: str | None) -> Iterable[Entry]:

@@ -76,7 +76,7 @@ class $cls(kdbench.Method):
         soft = kdbench.kernels.kd_kl(student.logits, teacher.logits, self.temperature)
         return {"ce": (1 - alpha) * batch.cross_entropy(student.logits), "kd": alpha * soft}
 ''',
-    "tests/test_$module.py": '''\
+    "tests/test_$module.py": """\
 from kdbench.testing import check_method
 
 from $module.method import $cls
@@ -84,7 +84,7 @@ from $module.method import $cls
 
 def test_the_method_keeps_its_promises():
     check_method($cls)
-''',
+""",
 }
 
 
@@ -94,7 +94,9 @@ def new_plugin_command(name: str, into: Path) -> str:
     Raises: UsageError for a name that cannot be a plugin's, or a directory that exists.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot name a plugin", "lower-case letters, digits and single dashes, as in 'my-kd'")
+        raise UsageError(
+            f"{name!r} cannot name a plugin", "lower-case letters, digits and single dashes, as in 'my-kd'"
+        )
     directory = into / f"kdbench-{name}"
     if directory.exists():
         raise UsageError(f"{directory} exists already", fix="choose another name, or --into another directory")

@@ -57,7 +57,10 @@ class LocalWorker:
         their_lifeline, self._lifeline = context.Pipe(duplex=False)
         self.log = execution.directory / "logs" / f"worker-{os.getpid()}-{number}.log"
         self.process = context.Process(
-            target=work, args=(theirs, their_lifeline, execution, self.log), name=f"kdbench worker {number}", daemon=True
+            target=work,
+            args=(theirs, their_lifeline, execution, self.log),
+            name=f"kdbench worker {number}",
+            daemon=True,
         )
         with _environment(OMP_NUM_THREADS=str(execution.threads), MKL_NUM_THREADS=str(execution.threads)):
             self.process.start()
@@ -266,5 +269,3 @@ def _last_line(log: Path) -> str:
     except OSError:
         return ""
     return lines[-1][:200] if lines else ""
-
-

@@ -57,9 +57,7 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
 
     torch.set_num_threads(execution.threads)
     plugins = load_plugins(execution.blocked)
-    context = RunContext(
-        plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers
-    )
+    context = RunContext(plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers)
     store = Store.open(execution.directory)
     while True:
         try:

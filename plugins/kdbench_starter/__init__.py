@@ -1,0 +1,96 @@
+"""Recipes, combos and suites for the data that comes with kdbench, and for Fashion-MNIST and MNIST where found."""
+
+import kdbench
+from kdbench import Recipe
+
+METHODS = ("scratch", "label_smoothing", "kd", "logit_mse", "fitnet")
+
+RECIPES = {
+    "standard": (Recipe(), "SGD with momentum, cosine, 60 epochs"),
+    "standard-adam": (
+        Recipe(optimizer="adam", lr=3e-3, weight_decay=0),
+        "the standard recipe with Adam",
+    ),
+    "standard-adamw": (
+        Recipe(optimizer="adamw", lr=3e-3, weight_decay=1e-2),
+        "the standard recipe with AdamW",
+    ),
+    "tabular": (
+        Recipe(optimizer="adamw", lr=1e-2, weight_decay=1e-2, epochs=60, batch_size=32),
+        "AdamW, cosine, for a few hundred rows",
+    ),
+    "faces": (
+        Recipe(epochs=60, batch_size=16, lr=0.02, warmup_epochs=2, clip_norm=5.0),
+        "SGD in small batches with warm-up, for a few items of each class",
+    ),
+    "mnist": (
+        Recipe(epochs=8, batch_size=128, lr=0.05, schedule="onecycle"),
+        "SGD, one cycle, 8 epochs of 28x28 images",
+    ),
+    "cifar": (
+        Recipe(
+            epochs=240,
+            batch_size=64,
+            lr=0.05,
+            schedule="step",
+            milestones=(0.625, 0.75, 0.875),
+            augment=("crop", "flip"),
+            select="last",
+        ),
+        "240 epochs of SGD in steps, with crops and flips: the papers' CIFAR recipe, scored at its last epoch",
+    ),
+}
+
+IMAGE_PAIRS = (
+    {"dataset": "digits", "teacher": "cnn-l", "student": "cnn-s", "recipe": "standard"},
+    {"dataset": "orl-faces", "teacher": "cnn-l", "student": "cnn-s", "recipe": "faces"},
+    {"dataset": "fashion-mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
+    {"dataset": "mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
+)
+TABULAR_PAIRS = (
+    {"dataset": "wine", "teacher": "mlp-l", "student": "mlp-s", "recipe": "tabular"},
+    {"dataset": "breast-cancer", "teacher": "mlp-l", "student": "mlp-s", "recipe": "tabular"},
+)
+VIEW_PAIRS = (
+    {
+        "dataset": "mfeat",
+        "teacher": "mlp-l",
+        "student": "mlp-s",
+        "recipe": "standard",
+        "teacher_view": "fac",
+        "student_view": "mor",
+    },
+)
+SMALL_PAIR = {"dataset": "digits", "teacher": "mlp-l", "student": "mlp-s"}
+
+
+@kdbench.hookimpl
+def kdbench_register_recipes(register):
+    """How the combos below train; other plugins may use them too."""
+    for name, (recipe, summary) in RECIPES.items():
+        register(name, recipe, summary=summary)
+
+
+@kdbench.hookimpl
+def kdbench_register_combos(register):
+    """Every method on every pair; a comparison of optimisers; a smoke test."""
+    for suite, pairs in (("images", IMAGE_PAIRS), ("tabular", TABULAR_PAIRS), ("multi-view", VIEW_PAIRS)):
+        for pair in pairs:
+            _register_grid(register, pair, methods=METHODS, suites=[suite])
+    _register_grid(
+        register,
+        {**SMALL_PAIR, "recipe": "standard"},
+        methods=METHODS,
+        suites=["images", "smoke"],
+    )
+    for recipe in ("standard-adam", "standard-adamw"):
+        for name, combo in kdbench.grid(
+            methods=("scratch", "kd"), recipes=[recipe], teacher_recipe="standard", **SMALL_PAIR
+        ):
+            register(f"{name}@{recipe}", combo, suites=["optimizers"])
+
+
+def _register_grid(register, pair, *, methods, suites):
+    pair = dict(pair)
+    for name, combo in kdbench.grid(methods=methods, recipes=[pair.pop("recipe")], **pair):
+        register(name, combo, suites=suites)

@@ -1,0 +1,69 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+import kdbench
+from kdbench.catalog import Catalog
+from kdbench.plugins import Plugins, load_plugins
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """The installed plugins."""
+    return load_plugins()
+
+
+@pytest.fixture(scope="session")
+def catalog(plugins: Plugins) -> Catalog:
+    """What the installed plugins registered."""
+    return plugins.catalog
+
+
+class Softened(kdbench.Method):
+    """A method with two parameters."""
+
+    needs = kdbench.needs(logits=True)
+    temperature: float = 4.0
+    layer: str = "last"
+
+    def loss(self, batch, student, teacher):
+        return batch.cross_entropy(student.logits)
+
+
+@pytest.fixture()
+def small_catalog() -> Catalog:
+    """Two datasets, two models, two methods, two recipes and six combos, without factories that work."""
+    catalog = Catalog()
+
+    def add(kind: Any, name: str, target: Any, **metadata: Any) -> None:
+        catalog.add(kind, name, target, "small", metadata)
+
+    for dataset in ("digits", "wine", "unused"):
+        add("dataset", dataset, "nowhere:factory", task="multiclass")
+    for name in ("big", "small", "other"):
+        add("teacher", name, "nowhere:factory")
+        add("student", name, "nowhere:factory")
+    add("method", "scratch", type("Scratch", (kdbench.Method,), {"__doc__": "Labels."}))
+    add("method", "softened", Softened)
+    add("method", "extra", type("Extra", (Softened,), {"__doc__": "Not in a combo."}))
+    add("recipe", "standard", kdbench.Recipe(epochs=3))
+    add("recipe", "fast", kdbench.Recipe(epochs=1))
+    add("executor", "local", "kdbench.executors.local:execute")
+    for dataset in ("digits", "wine"):
+        for name, combo in kdbench.grid(
+            methods=["scratch", "softened"], recipes=["standard"], dataset=dataset, teacher="big", student="small"
+        ):
+            add("combo", name, combo, suites=["all", dataset])
+    return catalog
+
+
+@pytest.fixture()
+def entry_point() -> Callable[[str, str], EntryPoint]:
+    """Make an entry point of kdbench's group by name and value."""
+    return lambda name, value: EntryPoint(name, value, "kdbench")

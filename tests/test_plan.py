@@ -1,0 +1,140 @@
+import pytest
+
+import kdbench
+from kdbench.errors import InvalidParameter, KdbenchError, MethodRefused, UnknownName, UsageError
+from kdbench.plan import Repeats, make_plan
+from kdbench.select import Selection
+
+EVERYTHING = Selection(all=True)
+
+
+def runs(catalog, *settings, selection=EVERYTHING, **repeats):
+    return make_plan(catalog, selection, settings, Repeats(**repeats)).runs
+
+
+def test_every_combo_is_run_at_every_seed_with_methods_side_by_side(small_catalog):
+    planned = runs(small_catalog, seeds=(0, 1))
+    assert [(run.combo.dataset, run.seed, run.combo.method) for run in planned] == [
+        (dataset, seed, method)
+        for dataset in ("digits", "wine")
+        for seed in (0, 1)
+        for method in ("scratch", "softened")
+    ]
+
+
+def test_folds_multiply_the_runs(small_catalog):
+    planned = runs(small_catalog, seeds=(0,), folds=3, selection=Selection(names=("digits/big->small/scratch",)))
+    assert [(run.fold, run.folds) for run in planned] == [(0, 3), (1, 3), (2, 3)]
+    assert len({run.teacher_id for run in planned}) == 3
+
+
+def test_run_ids_are_stable_and_differ_with_what_defines_the_run(small_catalog):
+    first = [run.run_id for run in runs(small_catalog)]
+    assert first == [run.run_id for run in runs(small_catalog)]
+    assert len(set(first)) == len(first)
+    for changed in (
+        runs(small_catalog, "softened.temperature=2", "recipe.lr=0.1"),
+        runs(small_catalog, deterministic=False),
+        runs(small_catalog, device="cuda"),
+        runs(small_catalog, "teacher_recipe.epochs=7"),
+    ):
+        assert not set(first) & {run.run_id for run in changed}
+
+
+def test_a_default_given_in_words_is_the_same_run(small_catalog):
+    assert runs(small_catalog) == tuple(kdbench_run for kdbench_run in runs(small_catalog, seeds=(0, 1, 2, 3, 4)))
+    plain, explicit = runs(small_catalog), runs(small_catalog, "temperature=4.0")
+    assert [run.run_id for run in plain] == [run.run_id for run in explicit]
+
+
+def test_settings_reach_the_method_the_recipe_and_the_combo(small_catalog):
+    chosen = Selection(names=("digits/big->small/softened",))
+    (run,) = runs(
+        small_catalog,
+        "temperature=2",
+        "epochs=9",
+        "augment=flip,crop",
+        "teacher_recipe.optimizer=adam",
+        "teacher_checkpoint=/models/t.safetensors",
+        selection=chosen,
+        seeds=(0,),
+    )
+    assert run.params == {"temperature": 2.0, "layer": "last"}
+    assert run.overrides == {"temperature": 2.0}
+    assert (run.recipe.epochs, run.recipe.augment) == (9, ("flip", "crop"))
+    assert run.recipe_overrides == {"epochs": 9, "augment": ("flip", "crop")}
+    assert run.teacher_recipe.optimizer == "adam"
+    assert run.teacher_recipe.epochs == 3, "the recipe's changes are the student's"
+    assert run.teacher_recipe_label == "standard(optimizer=adam)"
+    assert run.combo.teacher_checkpoint == "/models/t.safetensors"
+
+
+def test_a_setting_qualified_by_a_method_reaches_that_method_alone(small_catalog):
+    selection = Selection(dataset=("digits",), method=("softened", "extra"))
+    planned = runs(small_catalog, "extra.temperature=9", selection=selection, seeds=(0,))
+    assert {run.combo.method: run.params["temperature"] for run in planned} == {"softened": 4.0, "extra": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("temperatur=2", "nothing selected has 'temperatur'.*did you mean 'temperature'"),
+        ("softened.temperatur=2", "method 'softened' has no parameter 'temperatur'.*did you mean 'temperature'"),
+        ("temperature=hot", "method 'softened'.*Expected `float`"),
+        ("recipe.epoch=2", "recipe.epoch=2: no such field.*did you mean 'epochs'"),
+        ("epochs=0", "epochs=0.*>= 1"),
+        ("lr=-1", "lr=-1.*> 0"),
+        ("optimizer=sdg", "optimizer=sdg.*Invalid enum value"),
+        ("kdd.temperature=2", "nothing selected has 'temperature' in 'kdd'"),
+        ("temperature", "is not key=value"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_by_name(small_catalog, setting, message):
+    with pytest.raises(InvalidParameter, match=f"(?s){message}"):
+        runs(small_catalog, setting)
+
+
+def test_one_fold_is_refused(small_catalog):
+    with pytest.raises(UsageError, match="at least 2 folds"):
+        runs(small_catalog, folds=1)
+
+
+def test_the_command_of_a_run_selects_it_alone(small_catalog):
+    planned = runs(small_catalog, "temperature=2", seeds=(3,), selection=Selection(names=("wine/*softened",)))
+    assert planned[0].command == "kdbench run 'wine/big->small/softened' --set temperature=2 --seed 3"
+
+
+def test_a_method_that_cannot_serve_the_task_is_refused_by_name(small_catalog):
+    small_catalog.add("dataset", "pairs", "nowhere:factory", "small", {"task": "retrieval"})
+    selection = Selection(dataset=("pairs",), teacher=("big",), student=("small",), method=("softened",))
+    with pytest.raises(MethodRefused, match=r"method 'softened' cannot run combo 'pairs/big->small/softened'"):
+        make_plan(small_catalog, selection)
+
+
+def test_a_combo_whose_parts_nobody_registered_is_left_out_and_told(small_catalog):
+    broken = kdbench.Combo(dataset="digits", teacher="nobody", student="small", method="scratch", recipe="standard")
+    small_catalog.add("combo", "digits/nobody->small/scratch", broken, "small", {})
+    plan = make_plan(small_catalog, EVERYTHING)
+    assert len(plan.runs) == 4 * 5
+    assert [(one.name, one.reason) for one in plan.not_run] == [
+        ("digits/nobody->small/scratch", "unknown teacher 'nobody'")
+    ]
+    with pytest.raises(UnknownName, match="unknown teacher 'nobody'"):
+        make_plan(small_catalog, Selection(names=("digits/nobody->small/scratch",)))
+
+
+def test_a_model_whose_library_is_missing_is_left_out_with_the_command_that_installs_it(small_catalog):
+    metadata = {"requires": ("no_such_library",), "extra": "foo"}
+    small_catalog.add("student", "lacking", "nowhere:factory", "small", metadata)
+    plan = make_plan(small_catalog, Selection(dataset=("digits",), student=("lacking",)))
+    assert not plan.runs
+    assert [(one.name, one.fix) for one in plan.not_run] == [("lacking", "pip install 'kdbench[foo]'")]
+
+
+def test_params_that_a_plugin_registered_wrongly_are_told_as_the_plugins_fault(small_catalog):
+    combo = kdbench.Combo(
+        dataset="digits", teacher="big", student="small", method="softened", recipe="standard", params={"tau": 1}
+    )
+    small_catalog.add("combo", "wrong", combo, "small", {})
+    with pytest.raises(KdbenchError, match="combo 'wrong' was registered with params that cannot be used"):
+        make_plan(small_catalog, Selection(names=("wrong",)))

@@ -1,0 +1,105 @@
+import pytest
+
+from kdbench.errors import UnknownName, UsageError
+from kdbench.select import Selection, select, suites
+
+
+def names(catalog, **selection):
+    return [one.name for one in select(catalog, Selection(**selection))]
+
+
+def test_all_selects_every_registered_combo_in_order(small_catalog):
+    assert names(small_catalog, all=True) == [
+        "digits/big->small/scratch",
+        "digits/big->small/softened",
+        "wine/big->small/scratch",
+        "wine/big->small/softened",
+    ]
+
+
+def test_names_and_globs_select_combos(small_catalog):
+    assert names(small_catalog, names=("wine/big->small/scratch", "digits/*/soft*")) == [
+        "digits/big->small/softened",
+        "wine/big->small/scratch",
+    ]
+
+
+def test_an_expression_filters(small_catalog):
+    assert names(small_catalog, expression="wine and not scratch") == ["wine/big->small/softened"]
+
+
+def test_a_suite_selects_its_combos(small_catalog):
+    assert names(small_catalog, suite="wine") == ["wine/big->small/scratch", "wine/big->small/softened"]
+    assert list(suites(small_catalog)) == ["all", "digits", "wine"]
+
+
+def test_axes_filter_the_registered_combos(small_catalog):
+    assert names(small_catalog, dataset=("digits",), method=("scratch",)) == ["digits/big->small/scratch"]
+
+
+def test_a_method_without_combos_is_put_into_the_pairs_that_remain(small_catalog):
+    assert names(small_catalog, dataset=("digits",), method=("scratch", "extra")) == [
+        "digits/big->small/scratch",
+        "digits/big->small/extra",
+    ]
+
+
+def test_a_student_without_combos_is_put_into_each_method(small_catalog):
+    assert names(small_catalog, dataset=("digits",), student=("other",)) == [
+        "digits/big->other/scratch",
+        "digits/big->other/softened",
+    ]
+
+
+def test_another_recipe_makes_combos_of_another_name(small_catalog):
+    chosen = select(small_catalog, Selection(dataset=("wine",), recipe=("fast",)))
+    assert [one.name for one in chosen] == ["wine/big->small/scratch@fast", "wine/big->small/softened@fast"]
+    assert {one.combo.recipe for one in chosen} == {"fast"}
+
+
+def test_a_dataset_without_combos_takes_the_models_and_methods_given(small_catalog):
+    assert names(
+        small_catalog, dataset=("unused",), teacher=("big",), student=("small", "other"), method=("scratch", "extra")
+    ) == [
+        "unused/big->small/scratch",
+        "unused/big->other/scratch",
+        "unused/big->small/extra",
+        "unused/big->other/extra",
+    ]
+
+
+def test_a_dataset_without_combos_asks_for_what_is_missing(small_catalog):
+    with pytest.raises(UsageError, match="--teacher, --student, --method"):
+        names(small_catalog, dataset=("unused",))
+
+
+def test_a_composed_combo_knows_the_arguments_that_select_it_again(small_catalog):
+    composed = select(small_catalog, Selection(dataset=("digits",), method=("extra",)))[0]
+    axes = dict(zip(composed.arguments[::2], composed.arguments[1::2], strict=True))
+    again = select(small_catalog, Selection(**{axis.removeprefix("--"): (value,) for axis, value in axes.items()}))
+    assert [one.combo for one in again] == [composed.combo]
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"names": ("digits/big->small/softend",)}, "unknown combo .*did you mean 'digits/big->small/softened'"),
+        ({"names": ("nothing/*",)}, "unknown combo 'nothing/\\*'"),
+        ({"suite": "digit"}, "unknown suite 'digit'.*did you mean 'digits'"),
+        ({"dataset": ("digit",)}, "unknown dataset 'digit'.*did you mean 'digits'"),
+        ({"teacher": ("bigg",)}, "unknown teacher 'bigg'.*did you mean 'big'"),
+        ({"student": ("smal",)}, "unknown student 'smal'.*did you mean 'small'"),
+        ({"method": ("scrach",)}, "unknown method 'scrach'.*did you mean 'scratch'"),
+        ({"recipe": ("standart",)}, "unknown recipe 'standart'.*did you mean 'standard'"),
+    ],
+)
+def test_unknown_names_are_refused_with_a_suggestion(small_catalog, selection, message):
+    with pytest.raises(UnknownName, match=f"(?s){message}"):
+        select(small_catalog, Selection(**selection))
+
+
+def test_an_empty_selection_is_refused(small_catalog):
+    with pytest.raises(UsageError, match="nothing is selected"):
+        select(small_catalog, Selection())
+    with pytest.raises(UsageError, match="holds no combo"):
+        names(small_catalog, expression="cifar")
