@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.cells import columns, errors, headline, is_supported, legend, not_run_lines
+from kdbench.report.cells import columns, errors, headline, is_supported, legend, not_run_lines, one_line
 from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def render_markdown(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = (
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, also within a table's cell."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;")
+    """Text on one line that Markdown shows as it is, also within a table's cell."""
+    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _SPECIAL.sub(lambda match: "\\" + match.group(), plain)
 
 

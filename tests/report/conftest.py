@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from report_runs import a_run
+
+from kdbench.records import Record
+
+
+@pytest.fixture
+def run() -> Callable[..., Record]:
+    return a_run
+
+
+@pytest.fixture
+def runs() -> Callable[..., list[Record]]:
+    """`runs("kd", [0.9, 0.8, None])`: one run per seed; None is one that failed."""
+
+    def make(method: str, values: list[float | None], **changes) -> list[Record]:
+        return [a_run(method, seed, value, **changes) for seed, value in enumerate(values)]
+
+    return make
