@@ -64,6 +64,10 @@ class InvalidLoss(KdbenchError):
     """A method returned something that cannot be optimised."""
 
 
+class MethodFailed(KdbenchError):
+    """A method raised while it was training."""
+
+
 class Diverged(KdbenchError):
     """Training left the finite numbers."""
 

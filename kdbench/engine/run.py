@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.teachers import obtain_teacher, probabilities, steps_per_epoch, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged
+from kdbench.errors import Diverged, KdbenchError, MethodFailed
 from kdbench.method import Method, Pair
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
@@ -87,7 +88,7 @@ def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: st
         on_epoch=lambda epoch, logs: on_epoch("train", epoch, run.recipe.epochs, logs),
     )  # fmt: skip
     with costs.PeakMemory(fabric.device) as memory, clock.phase("train"):
-        method.fit(trainer)
+        _fit(run, method, trainer)
     trainer.close()
     model, history, steps = trainer.student, trainer.history, trainer.steps
     if run.recipe.finetune_epochs:
@@ -145,6 +146,20 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
         epochs=run.recipe.epochs,
         steps_per_epoch=steps_per_epoch(len(data.train.labels), run.recipe.batch_size),
     )
+
+
+def _fit(run: Run, method: Method, trainer: Trainer) -> None:
+    try:
+        method.fit(trainer)
+    except KdbenchError:
+        raise
+    except Exception as error:
+        traceback.print_exc()  # whole, into the worker's log
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise MethodFailed(
+            f"method {run.combo.method!r} raised in epoch {len(trainer.history)}",
+            f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
+        ) from error
 
 
 def _finetune_recipe(recipe: Recipe) -> Recipe:

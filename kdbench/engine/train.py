@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -120,12 +121,7 @@ class Trainer:
         recipe, best, best_epoch, best_state = self.recipe, None, 0, None
         scored = self._ema.module if self._ema else self.model
         for epoch in range(recipe.epochs):
-            self.model.train()
-            if self.method.module is not None:
-                self.method.module.train()
-            started = time.perf_counter()
-            logs = _mean_terms([self.method.step(self, batch) for batch in self.batches(epoch)], epoch)
-            self.seconds += time.perf_counter() - started
+            logs = self.train_epoch(epoch)
             logs |= {f"val_{k}": v for k, v in evaluate(scored, self.validation_data, self.fabric).items()}
             logs["lr"] = self._lr
             self.history.append({"epoch": float(epoch), **logs})
@@ -142,6 +138,16 @@ class Trainer:
         if recipe.select == "best":
             self.selected_epoch = best_epoch
         self.model.load_state_dict(scored.state_dict() if best_state is None else best_state)
+
+    def train_epoch(self, epoch: int) -> Logs:
+        """One epoch of steps; the means of the loss terms. Raises `Diverged` where one is not finite."""
+        self.model.train()
+        if self.method.module is not None:
+            self.method.module.train()
+        started = time.perf_counter()
+        logs = _mean_terms([self.method.step(self, batch) for batch in self.batches(epoch)], epoch)
+        self.seconds += time.perf_counter() - started
+        return logs
 
     def batches(self, epoch: int) -> Any:
         """The epoch's mini-batches, in an order that depends on the seed and the epoch alone."""
@@ -226,10 +232,13 @@ def _total(terms: LossTerms, method: Method) -> Tensor:
 
 
 def _mean_terms(logged: list[LossTerms], epoch: int) -> Logs:
-    """Epoch means of the logged terms and of their sum, checked finite: one transfer from the device an epoch."""
-    names = list(logged[0]) if logged else []
-    means = {name: float(torch.stack([terms[name].float() for terms in logged]).mean()) for name in names}
-    bad = [name for name, mean in means.items() if mean != mean or abs(mean) == float("inf")]
-    if bad:
-        raise Diverged(f"loss term {bad[0]!r} became {means[bad[0]]} in epoch {epoch}")
-    return {"loss": sum(means.values()), **(means if names != ["loss"] else {})}
+    """Epoch means of the logged terms and of their sum, checked finite: one transfer from the device for each term."""
+    values: dict[str, list[Tensor]] = {}
+    for terms in logged:
+        for name, term in terms.items():
+            values.setdefault(name, []).append(term)
+    means = {name: float(torch.stack(terms).float().mean()) for name, terms in values.items()}
+    for name, mean in means.items():
+        if not math.isfinite(mean):
+            raise Diverged(f"loss term {name!r} became {mean} in epoch {epoch}")
+    return {"loss": sum(means.values()), **(means if list(means) != ["loss"] else {})}

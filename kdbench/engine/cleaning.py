@@ -1,0 +1,259 @@
+"""A plugin's raw data checked, and its exact duplicates removed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.data import Data, Preprocess, SplitName, Task
+from kdbench.errors import InvalidData
+
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+_TASKS: tuple[Task, ...] = ("binary", "multiclass")
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """Raw data that can be trained on.
+
+    `kept` are the positions in the raw data of the items that are no duplicates, ascending; `labels`, `official` and
+    `groups` are theirs alone, `views` still hold every item.
+    """
+
+    views: Mapping[str, NDArray[Any]]
+    preprocess: Mapping[str, Preprocess]
+    kept: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    official: NDArray[np.str_] | None
+    groups: NDArray[np.int64] | None
+
+    @property
+    def removed(self) -> int:
+        """Items left out: copies of another item, and items that are labelled in two ways."""
+        return len(next(iter(self.views.values()))) - len(self.kept)
+
+
+def check_and_clean(name: str, data: object) -> Checked:
+    """Check everything that does not depend on the split, then remove duplicates.
+
+    Raises: InvalidData, naming the dataset, the view and the first item or column at fault.
+    """
+    if not isinstance(data, Data):
+        raise InvalidData(
+            f"dataset {name!r} gave {type(data).__name__}, not kdbench.Data",
+            fix="return kdbench.Data(inputs, labels, classes) from its factory",
+        )
+    classes = _classes(name, data)
+    views = {view: _view(name, view, array) for view, array in data.views().items()}
+    if not views:
+        raise InvalidData(f"dataset {name!r} has no inputs", "inputs is an empty mapping", "give at least one view")
+    preprocess = _preprocess(name, data, views)
+    labels = _labels(name, data.labels, classes)
+    for view, array in views.items():
+        _check_length(name, f"view {view!r}", len(array), len(labels))
+    official = _official(name, data.split, len(labels))
+    groups = _groups(name, data.groups, len(labels))
+    kept = _without_duplicates(views, labels, official)
+    return Checked(
+        views=views,
+        preprocess=preprocess,
+        kept=kept,
+        labels=labels[kept],
+        classes=classes,
+        official=None if official is None else official[kept],
+        groups=None if groups is None else groups[kept],
+    )
+
+
+def _classes(name: str, data: Data) -> tuple[str, ...]:
+    classes = tuple(map(str, data.classes))
+    if data.task not in _TASKS:
+        raise InvalidData(
+            f"dataset {name!r} has task {data.task!r}", f"its items can be {' or '.join(_TASKS)}", "change Data.task"
+        )
+    if len(classes) < 2:
+        raise InvalidData(
+            f"dataset {name!r} declares {len(classes)} class{'' if len(classes) == 1 else 'es'}",
+            "classification needs at least two",
+            "name every class in Data.classes",
+        )
+    if data.task == "binary" and len(classes) != 2:
+        raise InvalidData(
+            f"dataset {name!r} is binary but declares {len(classes)} classes", fix='give it task="multiclass"'
+        )
+    if len(set(classes)) != len(classes):
+        twice = next(one for one in classes if classes.count(one) > 1)
+        raise InvalidData(f"dataset {name!r} declares class {twice!r} twice", fix="give every class a name of its own")
+    return classes
+
+
+def _view(name: str, view: str, values: object) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(values)
+    where = f"dataset {name!r}, view {view!r}"
+    if array.dtype.kind not in "biuf":
+        raise InvalidData(
+            f"{where} is not numeric", f"its dtype is {array.dtype}", "encode its columns as numbers, one array a view"
+        )
+    if array.ndim < 2 or not array.size:
+        raise InvalidData(
+            f"{where} is empty" if not array.size else f"{where} has no columns",
+            f"its shape is {array.shape}",
+            "give an array of shape (items, ...); a single column is (items, 1)",
+        )
+    if array.dtype.kind == "f":
+        _check_finite(where, array)
+    return array
+
+
+def _check_finite(where: str, array: NDArray[Any]) -> None:
+    for start in _starts(array):
+        chunk = array[start : start + _rows(array)]
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            item, *place = np.argwhere(~finite)[0]
+            column = place[0] if len(place) == 1 else tuple(map(int, place))
+            raise InvalidData(
+                f"{where} has a value that is not finite",
+                f"item {start + item}, column {column} is {chunk[(item, *place)]}",
+                "impute it or drop the item",
+            )
+
+
+def _preprocess(name: str, data: Data, views: Mapping[str, NDArray[Any]]) -> dict[str, Preprocess]:
+    known = get_args(Preprocess)
+    chosen: dict[str, Preprocess] = {}
+    for view, array in views.items():
+        if isinstance(data.preprocess, Mapping) and view not in data.preprocess:
+            raise InvalidData(
+                f"dataset {name!r} says nothing of how to preprocess view {view!r}",
+                fix=f"add it to Data.preprocess: {', '.join(known)}",
+            )
+        how = data.preprocess_of(view)
+        if how not in known:
+            raise InvalidData(
+                f"dataset {name!r}, view {view!r}: unknown preprocessing {how!r}", fix=f"known: {', '.join(known)}"
+            )
+        if how == "image" and array.ndim not in {3, 4}:
+            raise InvalidData(
+                f"dataset {name!r}, view {view!r} does not hold images",
+                f"its shape is {array.shape}",
+                'give (N, H, W) or (N, C, H, W), or preprocess="standardize"',
+            )
+        chosen[view] = how
+    return chosen
+
+
+def _labels(name: str, values: object, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    labels: NDArray[Any] = np.asarray(values)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InvalidData(
+            f"dataset {name!r}: labels are not one integer per item",
+            f"their dtype is {labels.dtype}, their shape {labels.shape}",
+            "give class indices: sklearn.preprocessing.LabelEncoder makes them of names",
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(outside):
+        raise InvalidData(
+            f"dataset {name!r}: a label is outside its {len(classes)} classes",
+            f"item {outside[0]} has label {labels[outside[0]]}",
+            f"labels go from 0 to {len(classes) - 1}; drop items without a label",
+        )
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise InvalidData(
+            f"dataset {name!r}: all {len(labels)} items are of {len(present)} class",
+            "classification needs items of at least two",
+        )
+    return labels.astype(np.int64)
+
+
+def _official(name: str, values: object, items: int) -> NDArray[np.str_] | None:
+    if values is None:
+        return None
+    official = np.asarray(values).astype(str)
+    _check_length(name, "the official split", len(official), items)
+    unknown = np.flatnonzero(~np.isin(official, SPLITS))
+    if len(unknown):
+        raise InvalidData(
+            f"dataset {name!r}: unknown official split {str(official[unknown[0]])!r}",
+            f"item {unknown[0]} has it",
+            f"use {', '.join(SPLITS)}",
+        )
+    return official
+
+
+def _groups(name: str, values: object, items: int) -> NDArray[np.int64] | None:
+    if values is None:
+        return None
+    _check_length(name, "groups", len(np.asarray(values)), items)
+    return np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
+
+
+def _check_length(name: str, what: str, length: int, items: int) -> None:
+    if length != items:
+        raise InvalidData(
+            f"dataset {name!r}: {what} and labels differ in length",
+            f"{what} has {length} items, labels {items}",
+            "give every array one entry per item, in the same order",
+        )
+
+
+def _without_duplicates(
+    views: Mapping[str, NDArray[Any]], labels: NDArray[np.int64], official: NDArray[np.str_] | None
+) -> NDArray[np.int64]:
+    """Positions of the items to keep: one of each set of equal items, none of a set whose labels differ.
+
+    Of equal items an officially assigned test item is kept first, then one of validation: published test sets stay
+    whole, and training is what loses its copies.
+    """
+    first: dict[bytes, int] = {}
+    dropped, conflicting = set(), set()
+    rank = None if official is None else np.array([SPLITS.index(one) for one in SPLITS])[_codes(official)]
+    for item, digest in enumerate(_digests(views)):
+        other = first.setdefault(digest, item)
+        if other == item:
+            continue
+        if labels[other] != labels[item] or other in conflicting:
+            conflicting |= {other, item}
+        elif rank is not None and rank[item] > rank[other]:
+            first[digest] = item
+            dropped.add(other)
+        else:
+            dropped.add(item)
+    gone = np.fromiter(dropped | conflicting, dtype=np.int64)
+    return np.setdiff1d(np.arange(len(labels)), gone, assume_unique=True)
+
+
+def _codes(official: NDArray[np.str_]) -> NDArray[np.int64]:
+    codes = np.zeros(len(official), dtype=np.int64)
+    for code, split in enumerate(SPLITS):
+        codes[official == split] = code
+    return codes
+
+
+def _digests(views: Mapping[str, NDArray[Any]]) -> list[bytes]:
+    """A 128-bit hash of each item over all views; equal numbers have equal hashes (0.0 and -0.0 too)."""
+    hashes = [hashlib.blake2b(digest_size=16) for _ in range(len(next(iter(views.values()))))]
+    for array in views.values():
+        for start in _starts(array):
+            chunk = array[start : start + _rows(array)]
+            rows = memoryview(np.ascontiguousarray(chunk + 0.0 if array.dtype.kind == "f" else chunk)).cast("B")
+            size = len(rows) // len(chunk)
+            for number in range(len(chunk)):
+                hashes[start + number].update(rows[number * size : (number + 1) * size])
+    return [one.digest() for one in hashes]
+
+
+def _rows(array: NDArray[Any]) -> int:
+    return max(1, _CHUNK_BYTES // (array.nbytes // len(array)))
+
+
+def _starts(array: NDArray[Any]) -> range:
+    return range(0, len(array), _rows(array))

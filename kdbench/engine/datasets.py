@@ -1,0 +1,224 @@
+"""A plugin's raw data made ready to train on: cleaned, split, preprocessed and fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdbench.data import Data, DatasetInfo, Preprocess, Task
+from kdbench.engine.cleaning import Checked, check_and_clean
+from kdbench.engine.splits import Positions, draw_fold, draw_split
+from kdbench.errors import InvalidData, UnknownName, UsageError
+from kdbench.names import did_you_mean
+
+PROTOCOL = 1
+"""Version of cleaning, splitting and preprocessing; a change of any of them changes every fingerprint."""
+
+_CHUNK_BYTES = 1 << 23
+Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Items of one split.
+
+    Args:
+        inputs: one float32 tensor per view, shape (N, ...).
+        labels: int64, shape (N,).
+        index: int64, shape (N,): the items' positions in the raw data, ascending.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset that is ready to train on.
+
+    Args:
+        name: as it was selected.
+        task: "binary" or "multiclass".
+        classes: class names, by index.
+        train, validation, test: the splits; none shares an item, or an exact copy of one, with another.
+        fingerprint: SHA-256, hex, of the cleaned data and of everything that decides its splits; the fold is not in it.
+        views: names of the views.
+        removed: items left out as duplicates, or as labelled in two ways.
+    """
+
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+    views: tuple[str, ...]
+    removed: int
+
+    def view(self, name: str | None) -> str:
+        """The view of that name; None is the only view. Raises: UsageError, UnknownName."""
+        if name is None:
+            if len(self.views) == 1:
+                return self.views[0]
+            raise UsageError(
+                f"dataset {self.name!r} has several views: {', '.join(self.views)}",
+                "a model sees one of them",
+                f"--set teacher_view={self.views[0]} --set student_view={self.views[-1]}",
+            )
+        if name not in self.views:
+            raise UnknownName(
+                f"dataset {self.name!r} has no view {name!r}",
+                did_you_mean(name, self.views),
+                f"its views: {', '.join(self.views)}",
+            )
+        return name
+
+    def info(self, view: str | None) -> DatasetInfo:
+        """What a model factory may know of one view. Raises: UsageError, UnknownName."""
+        view = self.view(view)
+        return DatasetInfo(
+            name=self.name,
+            task=self.task,
+            num_classes=len(self.classes),
+            input_shape=tuple(self.train.inputs[view].shape[1:]),
+            train_size=len(self.train.labels),
+            view=view,
+            class_names=self.classes,
+        )
+
+
+def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Dataset:
+    """Check, clean, split, preprocess and fingerprint raw data.
+
+    Without folds the split is the official one, completed where it lacks a part, or 60/20/20; with `folds` it is
+    number `fold` of a K-fold. It is stratified and depends on the data alone, never on a seed. Preprocessing is fitted
+    on the train split.
+
+    Raises: InvalidData, naming the dataset, the place and what to do.
+    """
+    checked = check_and_clean(name, data)
+    arguments = (name, checked.labels, checked.classes, checked.official, checked.groups)
+    if fold is None and folds is None:
+        split = draw_split(*arguments)
+    elif fold is not None and folds is not None:
+        split = draw_fold(*arguments, fold=fold, folds=folds)
+    else:
+        raise InvalidData(f"dataset {name!r}: fold {fold} of {folds} folds", "both are needed, or neither")
+    inputs: dict[str, dict[str, Tensor]] = {part: {} for part in split}
+    for view, array in checked.views.items():
+        how = checked.preprocess[view]
+        images = _as_images(array) if how == "image" else array
+        moments = _moments(images, checked.kept[split["train"]], how) if how != "none" else None
+        for part, positions in split.items():
+            inputs[part][view] = _transformed(images, checked.kept[positions], how, moments)
+            _check_range(name, view, how, inputs[part][view])
+    splits = {
+        part: Split(
+            inputs[part], torch.from_numpy(checked.labels[positions]), torch.from_numpy(checked.kept[positions])
+        )
+        for part, positions in split.items()
+    }
+    return Dataset(
+        name=name,
+        task=data.task,
+        classes=checked.classes,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        fingerprint=_fingerprint(checked),
+        views=tuple(checked.views),
+        removed=checked.removed,
+    )
+
+
+def _as_images(array: NDArray[Any]) -> NDArray[Any]:
+    return array[:, None] if array.ndim == 3 else array
+
+
+def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
+    """Mean and 1/deviation on the train items, shaped to broadcast over one item.
+
+    Per channel for images, per value otherwise. 1/deviation is 0 where the train items are all equal, up to rounding:
+    the bound is scikit-learn's, n·ε·var + (n·ε·mean)².
+    """
+    axes = (0, 2, 3) if how == "image" else (0,)
+    shape = (array.shape[1], 1, 1) if how == "image" else array.shape[1:]
+    count = len(train) * (array[0, 0].size if how == "image" else 1)
+    mean = np.zeros(shape)
+    for chunk in _chunks(array, train, np.float64):
+        mean += chunk.sum(axis=axes).reshape(shape)
+    mean /= count
+    variance = np.zeros(shape)
+    for chunk in _chunks(array, train, np.float64):
+        chunk -= mean
+        np.square(chunk, out=chunk)
+        variance += chunk.sum(axis=axes).reshape(shape)
+    variance /= count
+    noise = count * np.finfo(np.float64).eps
+    constant = variance <= noise * variance + (noise * mean) ** 2
+    return mean, np.where(constant, 0.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
+
+
+def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:
+    """The items as float32, standardised in float64 where their dtype needs it."""
+    out = np.empty((len(items), *array.shape[1:]), dtype=np.float32)
+    exact_in_float32 = array.dtype in (np.uint8, np.int8, np.bool_, np.float16, np.float32)
+    start = 0
+    with np.errstate(over="ignore"):  # what does not fit float32 is refused by name afterwards
+        for chunk in _chunks(array, items, np.float32 if exact_in_float32 else np.float64):
+            if moments is not None:
+                chunk -= moments[0].astype(chunk.dtype)
+                chunk *= moments[1].astype(chunk.dtype)
+            out[start : start + len(chunk)] = chunk
+            start += len(chunk)
+    return torch.from_numpy(out)
+
+
+def _chunks(array: NDArray[Any], items: Positions, dtype: type[np.floating[Any]]) -> Iterator[NDArray[Any]]:
+    """Copies of a few items at a time; bytes that are images become fractions of 255 in `_scale`."""
+    rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
+    for start in range(0, len(items), rows):
+        yield array[items[start : start + rows]].astype(dtype)
+
+
+def _check_range(name: str, view: str, how: Preprocess, values: Tensor) -> None:
+    if how == "image" or bool(torch.isfinite(values).all()):
+        return
+    raise InvalidData(
+        f"dataset {name!r}, view {view!r} has values that float32 cannot hold",
+        f"after preprocessing {how!r} the largest magnitude is above 3.4e38",
+        "scale its columns",
+    )
+
+
+def _fingerprint(checked: Checked) -> str:
+    """SHA-256 over the cleaned content, its description, and the official split and groups."""
+    digest = hashlib.sha256()
+    views = {view: (_canonical(array).str, array.shape[1:]) for view, array in checked.views.items()}
+    header = [PROTOCOL, len(checked.kept), checked.classes, views, dict(checked.preprocess)]
+    digest.update(msgspec.json.encode([*header, checked.official is not None, checked.groups is not None]))
+    for array in checked.views.values():
+        rows = max(1, _CHUNK_BYTES // (array.nbytes // len(array)))
+        for start in range(0, len(checked.kept), rows):
+            chunk = array[checked.kept[start : start + rows]].astype(_canonical(array), copy=False)
+            digest.update(np.ascontiguousarray(chunk).data)
+    digest.update(checked.labels.astype("<i8").data)
+    if checked.official is not None:
+        digest.update("\n".join(checked.official.tolist()).encode())
+    if checked.groups is not None:
+        digest.update(checked.groups.astype("<i8").data)
+    return digest.hexdigest()
+
+
+def _canonical(array: NDArray[Any]) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("<")

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch import nn
+
+from kdbench.engine.features import FeatureTap, feature_layers, resolve
+from kdbench.errors import ModelMismatch
+
+
+def plain():
+    model = nn.Sequential()
+    for name, width in (("first_block", 4), ("second_block", 6), ("third_block", 8)):
+        model.add_module(name, nn.LazyLinear(width))
+    model(torch.zeros(2, 3))
+    return model
+
+
+class Declared(nn.Module):
+    feature_layers = {"stage1": "a", "penultimate": "b:input"}
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.b(self.a(x).relu())
+
+
+def test_any_module_names_its_children_and_the_input_of_its_last_linear_layer():
+    assert feature_layers(plain()) == {
+        "first_block": "first_block",
+        "second_block": "second_block",
+        "third_block": "third_block",
+        "penultimate": "third_block:input",
+    }
+
+
+def test_aliases_stand_for_the_models_own_stages():
+    model = plain()
+    assert [resolve(model, alias, "m") for alias in ("first", "middle", "last")] == [
+        "first_block",
+        "second_block",
+        "third_block",
+    ]
+
+
+def test_a_tap_collects_outputs_and_inputs_without_changing_the_answer():
+    model, x = Declared(), torch.randn(2, 3)
+    expected = model(x)
+    tap = FeatureTap(model, ["stage1", "penultimate"], "m")
+    assert model(x).equal(expected)
+    features = tap.take()
+    assert features["stage1"].equal(model.a(x))
+    assert features["penultimate"].equal(model.a(x).relu())
+    tap.take()
+    tap.close()
+    model(x)
+    assert tap.take() == {}
+
+
+def test_an_unknown_feature_is_refused_with_what_the_model_has():
+    with pytest.raises(ModelMismatch, match=r"(?s)model 'm' has no feature 'stage2'.*it has: stage1, penultimate"):
+        resolve(Declared(), "stage2", "m")

@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
+
+from kdbench.engine.optim import lr_factor, make_optimizer
+from kdbench.recipe import Recipe
+
+STEPS, PER_EPOCH, LR = 40, 4, 0.5
+
+
+def torch_rates(make_scheduler):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], LR)
+    scheduler = make_scheduler(optimizer)
+    rates = []
+    for _ in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def our_rates(**recipe):
+    return [LR * lr_factor(Recipe(lr=LR, **recipe), step, STEPS, PER_EPOCH) for step in range(STEPS)]
+
+
+def test_cosine_is_torchs():
+    expected = torch_rates(lambda optimizer: CosineAnnealingLR(optimizer, STEPS))
+    assert our_rates(schedule="cosine") == pytest.approx(expected, abs=1e-12)
+
+
+def test_step_is_torchs_at_the_same_milestones():
+    expected = torch_rates(lambda optimizer: MultiStepLR(optimizer, [20, 30], gamma=0.1))
+    assert our_rates(schedule="step", milestones=(0.5, 0.75), gamma=0.1) == pytest.approx(expected)
+
+
+def test_onecycle_starts_peaks_and_ends_where_torchs_does():
+    expected = torch_rates(
+        lambda optimizer: OneCycleLR(optimizer, LR, STEPS + 1, pct_start=12 / 40, cycle_momentum=False)
+    )
+    ours = our_rates(schedule="onecycle")
+    assert ours[0] == pytest.approx(expected[0])
+    assert max(ours) == pytest.approx(LR)
+    assert ours.index(max(ours)) == 12
+    assert ours[-1] < 0.02 * LR
+
+
+def test_constant_stays():
+    assert set(our_rates(schedule="constant")) == {LR}
+
+
+def test_warmup_rises_evenly_before_the_schedule_begins():
+    rates = our_rates(schedule="cosine", warmup_epochs=2)
+    assert rates[:8] == pytest.approx([LR * (step + 1) / 9 for step in range(8)])
+    assert rates[8] == pytest.approx(LR)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_optimisers_take_the_recipes_settings_and_leave_frozen_parameters_out(name):
+    model = nn.Linear(2, 2)
+    model.bias.requires_grad_(False)
+    optimizer = make_optimizer(model.parameters(), Recipe(optimizer=name, lr=0.25, weight_decay=0.125))
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], group["params"]) == (0.25, 0.125, [model.weight])
+    assert type(optimizer).__name__.lower() == name
