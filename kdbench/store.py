@@ -129,7 +129,7 @@ class Store:
                 raise self._missing(run_id) from None
             return {}
         except (OSError, *UNREADABLE) as error:
-            raise RecordError(f"{path} is damaged", reason(error), self._delete(run_id)) from error
+            raise RecordError(f"{path} is damaged", reason(error), _delete(self._path(run_id))) from error
 
     def records(
         self, run_ids: Iterable[str] | None = None, *, problems: list[RecordError] | None = None
@@ -254,18 +254,19 @@ class Store:
             if not path.is_dir():
                 raise self._missing(run_id) from None
             why = f"{path} has no {_RECORD}: its copying was interrupted"
-            raise RecordError(f"run {run_id} is damaged", why, self._delete(run_id)) from None
+            raise RecordError(f"run {run_id} is damaged", why, _delete(self._path(run_id))) from None
         except OSError as error:
             path = self._path(run_id) / _RECORD
-            raise RecordError(f"{path} cannot be read", reason(error), self._delete(run_id)) from error
+            raise RecordError(f"{path} cannot be read", reason(error), _delete(self._path(run_id))) from error
 
     def _decode(self, run_id: str, kind: type[R]) -> R:
-        path = f"{self._path(run_id)}{os.sep}{_RECORD}"
+        place = self._path(run_id)
+        path, delete = f"{place}{os.sep}{_RECORD}", _delete(place)
         with open(path, "rb", buffering=0) as file:
             data = file.read()
-        record = decode(data, kind, name=path, fix=self._delete(run_id))
+        record = decode(data, kind, name=path, fix=delete)
         if record.run_id != run_id:
-            fix = f"rename its directory to {record.run_id}, or {self._delete(run_id)}"
+            fix = f"rename its directory to {record.run_id}, or {delete}"
             raise RecordError(f"{path} is not of this run", f"it holds the record of run {record.run_id}", fix)
         return record
 
@@ -295,9 +296,6 @@ class Store:
         fix = f"kdbench report {self.directory} shows the runs there are"
         return StoreError(f"run {run_id} is not in {self.directory}", fix=fix)
 
-    def _delete(self, run_id: str) -> str:
-        return f"delete it with: rm -r {self._path(run_id)}, then run again"
-
     def _clean(self) -> None:
         """Remove what dead processes left under tmp/; a run that was moved away and not replaced is put back."""
         for entry in self._tmp.iterdir():
@@ -310,6 +308,10 @@ class Store:
                 os.rename(entry, self._runs / name)
             else:
                 remove(entry)
+
+
+def _delete(place: Path) -> str:
+    return f"delete it with: rm -r {place}, then run again"
 
 
 def _not_a_store(directory: Path) -> StoreError:

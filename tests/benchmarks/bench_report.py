@@ -1,10 +1,12 @@
-"""How long a leaderboard of many records takes: `python tests/benchmarks/bench_report.py [RUNS]`, or pytest-benchmark."""
+"""How long a leaderboard of many records takes: run this file, with the number of runs, or use pytest-benchmark."""
 
 from __future__ import annotations
 
 import argparse
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +21,15 @@ from kdbench.store import Store
 
 METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", "roc_auc", "log_loss", "ece")
 EPOCHS, CLASSES, SEEDS = 60, 10, 10
+WHOLE = """
+import sys
+from pathlib import Path
+from kdbench.report.formats import render
+from kdbench.report.leaderboard import leaderboards
+from kdbench.store import Store
+print(render(leaderboards(Store.open(Path(sys.argv[1]), create=False).summaries())))
+assert not {"torch", "pandas"} & set(sys.modules)
+"""
 
 
 def synthetic_records(runs: int) -> Iterator[Record]:
@@ -96,7 +107,7 @@ def test_writing_a_run(benchmark, tmp_path):
 
 
 def main() -> None:
-    """Print the seconds of each step."""
+    """Print the seconds of each step, and of the whole in a process of its own, imports included."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="?", type=int, default=20_000)
     runs = parser.parse_args().runs
@@ -105,11 +116,12 @@ def main() -> None:
         store = fill(directory, runs)
         size = (directory / "runs" / f"{0:016x}" / "record.json").stat().st_size
         print(f"{runs} records of {size / 1024:.1f} KiB")
+        summaries = store.summaries()
         steps = {
             "store.summaries()": store.summaries,
             "store.records()": store.records,
             "store.statuses()": store.statuses,
-            "leaderboards(summaries)": lambda summaries=store.summaries(): leaderboards(summaries),
+            "leaderboards(summaries)": lambda: leaderboards(summaries),
             "read + leaderboards": lambda: leaderboards(store.summaries()),
             "read + leaderboards + table": lambda: render(leaderboards(store.summaries()), "table"),
             "store.frame()": store.frame,
@@ -117,7 +129,10 @@ def main() -> None:
         for name, step in steps.items():
             started = time.perf_counter()
             step()
-            print(f"{name:30} {time.perf_counter() - started:7.2f} s")
+            print(f"{name:32} {time.perf_counter() - started:7.2f} s")
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", WHOLE, str(directory)], check=True, stdout=subprocess.DEVNULL)
+        print(f"{'a process that prints the table':32} {time.perf_counter() - started:7.2f} s")
     finally:
         shutil.rmtree(directory)
 
