@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import shutil
 import tempfile
 import time
@@ -311,7 +312,7 @@ class Store:
 
 
 def _delete(place: Path) -> str:
-    return f"delete it with: rm -r {place}, then run again"
+    return f"delete it with: rm -r {shlex.quote(str(place))}, then run again"
 
 
 def _not_a_store(directory: Path) -> StoreError:
@@ -329,7 +330,7 @@ def _check_marker(marker: Path) -> None:
     try:
         found = msgspec.json.decode(marker.read_bytes(), type=_Marker)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{marker} is damaged", str(error), f"delete it: rm {marker}; the runs are kept") from error
+        raise StoreError(f"{marker} is damaged", str(error), f"delete it: rm {shlex.quote(str(marker))}; the runs are kept") from error
     if found.kdbench_store > STORE_SCHEMA:
         why = f"written by a newer kdbench (schema {found.kdbench_store}; this one reads up to {STORE_SCHEMA})"
         raise StoreError(f"{marker.parent} cannot be read", why, "upgrade: pip install --upgrade kdbench")
