@@ -330,7 +330,8 @@ def _check_marker(marker: Path) -> None:
     try:
         found = msgspec.json.decode(marker.read_bytes(), type=_Marker)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{marker} is damaged", str(error), f"delete it: rm {shlex.quote(str(marker))}; the runs are kept") from error
+        fix = f"delete it with: rm {shlex.quote(str(marker))}; the runs are kept"
+        raise StoreError(f"{marker} is damaged", str(error), fix) from error
     if found.kdbench_store > STORE_SCHEMA:
         why = f"written by a newer kdbench (schema {found.kdbench_store}; this one reads up to {STORE_SCHEMA})"
         raise StoreError(f"{marker.parent} cannot be read", why, "upgrade: pip install --upgrade kdbench")
