@@ -10,12 +10,16 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from kdbench.errors import RecordError
 from kdbench.records import SCHEMA, Cost, Provenance, Record, Summary, Throughput, decode, encode, validate
 from kdbench.schema import PATH, record_schema, record_schema_text
 from kdbench.schema.__main__ import main as schema_command
+
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 metrics = st.dictionaries(st.text(max_size=8), st.none() | numbers, max_size=3)
