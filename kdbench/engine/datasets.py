@@ -148,7 +148,7 @@ def _as_images(array: NDArray[Any]) -> NDArray[Any]:
 def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
     """Mean and 1/deviation on the train items, shaped to broadcast over one item.
 
-    Per channel for images, per value otherwise. 1/deviation is 0 where the train items are all equal, up to rounding:
+    Per channel for images, per value otherwise (bytes are not scaled to [0, 1] first: it would cancel). 1/deviation is 0 where the train items are all equal, up to rounding:
     the bound is scikit-learn's, n·ε·var + (n·ε·mean)².
     """
     axes = (0, 2, 3) if how == "image" else (0,)
@@ -170,12 +170,11 @@ def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
 
 
 def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:
-    """The items as float32, standardised in float64 where their dtype needs it."""
+    """The items as float32. Bytes are standardised in float32, everything else in float64 (large offsets)."""
     out = np.empty((len(items), *array.shape[1:]), dtype=np.float32)
-    exact_in_float32 = array.dtype in (np.uint8, np.int8, np.bool_, np.float16, np.float32)
     start = 0
-    with np.errstate(over="ignore"):  # what does not fit float32 is refused by name afterwards
-        for chunk in _chunks(array, items, np.float32 if exact_in_float32 else np.float64):
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is refused by name afterwards
+        for chunk in _chunks(array, items, np.float32 if array.dtype == np.uint8 else np.float64):
             if moments is not None:
                 chunk -= moments[0].astype(chunk.dtype)
                 chunk *= moments[1].astype(chunk.dtype)
@@ -185,14 +184,14 @@ def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments
 
 
 def _chunks(array: NDArray[Any], items: Positions, dtype: type[np.floating[Any]]) -> Iterator[NDArray[Any]]:
-    """Copies of a few items at a time; bytes that are images become fractions of 255 in `_scale`."""
+    """Copies of a few items at a time, as floats."""
     rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
     for start in range(0, len(items), rows):
         yield array[items[start : start + rows]].astype(dtype)
 
 
 def _check_range(name: str, view: str, how: Preprocess, values: Tensor) -> None:
-    if how == "image" or bool(torch.isfinite(values).all()):
+    if bool(torch.isfinite(values).all()):
         return
     raise InvalidData(
         f"dataset {name!r}, view {view!r} has values that float32 cannot hold",

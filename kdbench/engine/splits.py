@@ -38,7 +38,11 @@ def draw_split(
     if official is None:
         _check_classes(name, labels, classes, PARTS, f"a split of {PARTS - 2}:1:1")
         part = stratified_parts(labels, groups, PARTS)
-        split: Split = {"train": everything[part > 1], "validation": everything[part == 1], "test": everything[part == 0]}
+        split: Split = {
+            "train": everything[part > 1],
+            "validation": everything[part == 1],
+            "test": everything[part == 0],
+        }
         return _checked(name, split, labels, classes, groups)
     split = {"train": everything[official == "train"]}
     wanted: tuple[tuple[SplitName, int], ...] = (("test", PARTS), ("validation", VALIDATION_PARTS))
@@ -126,9 +130,7 @@ def _take(
     return pool[part != 0], pool[part == 0]
 
 
-def _check_classes(
-    name: str, labels: NDArray[np.int64], classes: tuple[str, ...], least: int, purpose: str
-) -> None:
+def _check_classes(name: str, labels: NDArray[np.int64], classes: tuple[str, ...], least: int, purpose: str) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     rarest = int(counts.argmin())
     if counts[rarest] < least:
