@@ -134,4 +134,5 @@ def _register(catalog: Catalog, kind: Kind, plugin: Plugin, name: str, target: A
 
 def describe(error: BaseException) -> str:
     """An error as one line for a record: typed errors by their text, others with their type."""
-    return str(error) if isinstance(error, KdbenchError) else f"{type(error).__name__}: {error}"
+    text = str(error).replace("\n  ", "; ") if isinstance(error, KdbenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

@@ -15,7 +15,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError, StoreError
 from kdbench.executors import Events, Execution
-from kdbench.executors.worker import Message, Task, work
+from kdbench.executors.worker import TASK_MARK, Message, Task, work
 from kdbench.outcomes import failure_record, now
 from kdbench.plan import Run
 from kdbench.records import Record, Status, decode
@@ -84,7 +84,7 @@ class LocalWorker:
         self.connection.close()
         self._lifeline.close()
         with suppress(OSError):
-            if self.log.stat().st_size == 0:
+            if not any(line.strip() and TASK_MARK not in line for line in self.log.read_text(errors="replace").splitlines()):
                 self.log.unlink()
 
     def death(self) -> str:
@@ -265,7 +265,8 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _last_line(log: Path) -> str:
     try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        said = log.read_text(errors="replace").rpartition(TASK_MARK)[2].splitlines()[1:]
+        lines = [line.strip() for line in said if line.strip()]
     except OSError:
         return ""
     return lines[-1][:200] if lines else ""

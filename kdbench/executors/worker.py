@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from kdbench.store import Store
 
 
+TASK_MARK = "=== kdbench task"
+"""Begins a line of the worker's log that names the task whose output follows."""
+
+
 @dataclass(frozen=True)
 class Task:
     """Train the teacher of a run, execute a run, or time a few of its steps."""
@@ -44,7 +48,7 @@ class Message:
 
 
 def work(connection: Connection, lifeline: Connection, execution: Execution, log: Path) -> None:
-    """Serve tasks until the connection ends."""
+    """Serve tasks until the parent ends this process, or ends itself."""
     _redirect_output(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
@@ -60,10 +64,8 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
     context = RunContext(plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers)
     store = Store.open(execution.directory)
     while True:
-        try:
-            task: Task = connection.recv()
-        except EOFError:
-            return
+        task: Task = connection.recv()
+        print(TASK_MARK, task.kind, task.run.run_id, task.run.name, "seed", task.run.seed, flush=True)
         connection.send(_serve(task, context, store, execution, connection))
 
 

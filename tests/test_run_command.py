@@ -1,0 +1,227 @@
+"""The main job as a user runs it: whole processes, real data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kdbench.store import Store
+
+pytestmark = pytest.mark.slow
+SHORT = ("--set", "epochs=2", "--set", "teacher_recipe.epochs=2")
+
+
+@pytest.fixture()
+def kdbench(tmp_path):
+    """Run the command line in `tmp_path`; modules of tests/ can be imported."""
+
+    def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kdbench", *map(str, arguments)],
+            capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=timeout, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def environment() -> dict[str, str]:
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def test_a_job_runs_prints_its_leaderboard_and_is_not_run_again(kdbench, tmp_path):
+    arguments = ("run", "--dataset", "wine", "--method", "scratch", "--method", "kd", "--seeds", "2", *SHORT)
+    first = kdbench(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "wine: mlp-l → mlp-s" in first.stdout
+    assert "[4/4]" in first.stderr
+    records = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert [record.status for record in records] == ["ok"] * 4
+    assert len({record.provenance.teacher_fingerprint for record in records}) == 1
+    assert sum(record.cost.teacher_forward_samples for record in records) == 106, "one pass over the training items"
+    second = kdbench(*arguments)
+    assert second.returncode == 0
+    assert "4 of 4 runs are done already in kdbench-results: nothing to do" in second.stderr
+    assert second.stdout == first.stdout
+
+
+def test_the_same_seed_gives_the_same_bits(kdbench, tmp_path):
+    for out in ("one", "two"):
+        done = kdbench("run", "wine/mlp-l->mlp-s/fitnet", "--seed", 3, "--out", out, *SHORT, "--workers", 1)
+        assert done.returncode == 0, done.stderr
+    (one,), (two,) = (Store.open(tmp_path / out, create=False).records() for out in ("one", "two"))
+    assert one.run_id == two.run_id
+    for field in ("metrics", "val_metrics", "teacher_metrics", "history", "confusion", "selected_epoch"):
+        assert getattr(one, field) == getattr(two, field), field
+    predictions = [Store.open(tmp_path / out).predictions(one.run_id)["probabilities"] for out in ("one", "two")]
+    assert predictions[0].tobytes() == predictions[1].tobytes()
+
+
+def test_the_command_of_a_record_repeats_it(kdbench, tmp_path):
+    kdbench("run", "wine/mlp-l->mlp-s/kd", "--seed", 1, "--set", "kd.temperature=2", *SHORT)
+    (record,) = Store.open(tmp_path / "kdbench-results", create=False).records()
+    again = subprocess.run(
+        record.provenance.command.replace("kdbench", f"{sys.executable} -m kdbench", 1) + " --out again",
+        shell=True, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    (repeated,) = Store.open(tmp_path / "again", create=False).records()
+    assert (repeated.run_id, repeated.metrics) == (record.run_id, record.metrics)
+
+
+def test_each_misbehaving_method_costs_only_its_own_run(kdbench, tmp_path):
+    expected = {
+        "ReturnsNaN": ("diverged", "loss term 'loss' became nan in epoch 0"),
+        "ReturnsVector": ("failed", "a loss that is not a scalar; term 'loss' has shape (32,)"),
+        "ReturnsNumber": ("failed", "a loss that is not a scalar; term 'ce' has float"),
+        "WithoutGradient": ("failed", "returned a loss without gradient"),
+        "RaisesLater": ("failed", "method 'misbehaving:RaisesLater' raised in epoch 1; ValueError: no more"),
+        "ReadsUndeclared": ("failed", "method 'misbehaving:ReadsUndeclared' raised in epoch 0"),
+        "OutOfMemory": ("failed", "MemoryError"),
+        "Killed": ("failed", "killed by SIGKILL, as the system does when memory runs out"),
+        "Exits": ("failed", "exited with code 3; it last said: goodbye"),
+        "Hangs": ("timeout", "longer than --max-time 20 s"),
+    }
+    methods = [part for name in expected for part in ("--method", f"misbehaving:{name}")]
+    done = kdbench("run", "--dataset", "wine", "--method", "scratch", *methods, "--seeds", 1, "--max-time", 20, *SHORT)
+    assert done.returncode == 1
+    records = {record.method.removeprefix("misbehaving:"): record for record in
+               Store.open(tmp_path / "kdbench-results", create=False).records()}  # fmt: skip
+    assert records.pop("scratch").status == "ok"
+    assert set(records) == set(expected)
+    for name, (status, error) in expected.items():
+        assert records[name].status == status, name
+        assert error in records[name].error, name
+        assert name in done.stdout
+    again = kdbench("run", "--dataset", "wine", "--method", "misbehaving:RaisesLater", "--method", "misbehaving:ReturnsNaN",
+                    "--seeds", 1, *SHORT)  # fmt: skip
+    assert "1 of 2 runs are done already" in again.stderr, "a failed run is tried again, a diverged one is not"
+
+
+def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
+    done = kdbench("run", "--dataset", "wine", "--seeds", 2, *SHORT, "--set", "teacher_checkpoint=bad.pt")
+    assert done.returncode == 1
+    records = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert len(records) == 10
+    assert all("teacher 'mlp-l' could not be had: checkpoint 'bad.pt'" in record.error for record in records)
+    assert done.stderr.count("teacher mlp-l on wine") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "wime"], "unknown dataset 'wime'\n  did you mean 'wine'?"),
+        (["--method", "kdd"], "unknown method 'kdd'\n  did you mean 'kd'?"),
+        (["--all", "--set", "kd.temperature=-1"], "method 'kd'"),
+        (["--all", "--set", "temprature=2"], "did you mean 'temperature'?"),
+        (["--all", "--executor", "locl"], "unknown executor 'locl'"),
+        (["--all", "--format", "xml"], "unknown report format 'xml'"),
+        (["--all", "--metric", "acuracy"], "unknown metric 'acuracy'\n  did you mean 'accuracy'"),
+        (["--all", "--device", "tpu"], "--device tpu"),
+        (["--all", "-p", "no:nothing"], "no plugin is named 'nothing'"),
+        ([], "nothing is selected"),
+    ],
+)
+def test_a_request_that_is_wrong_starts_nothing_and_exits_with_2(kdbench, tmp_path, arguments, message):
+    done = kdbench("run", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "kdbench-results").exists()
+
+
+def test_an_output_directory_that_is_a_file_is_refused(kdbench, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    done = kdbench("run", "wine/mlp-l->mlp-s/kd", "--out", "taken", *SHORT)
+    assert done.returncode == 1
+    assert "cannot use taken as a results directory" in done.stderr
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_two_processes_share_one_plan_and_one_store(tmp_path, kdbench):
+    command = [sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--seeds", "2", *SHORT, "--workers", "1"]
+    both = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0], "both print the whole leaderboard"
+    store = Store.open(tmp_path / "kdbench-results", create=False)
+    assert [record.status for record in store.records()] == ["ok"] * 10
+    assert sum(record.cost.seconds["train"] > 0 for record in store.records()) == 10
+
+
+def test_an_interrupt_keeps_what_is_finished_and_the_same_command_continues(tmp_path, kdbench):
+    arguments = ["run", "--dataset", "wine", "--seeds", "4", *SHORT, "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdbench", *arguments], cwd=tmp_path, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while "[2/20]" not in process.stderr.readline():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in stderr
+    assert "Traceback" not in stderr
+    kept = {record.run_id for record in Store.open(tmp_path / "kdbench-results", create=False).records()}
+    assert 2 <= len(kept) < 20
+    assert _no_process_uses(tmp_path)
+    done = kdbench(*arguments)
+    assert done.returncode == 0
+    assert f"{len(kept)} of 20 runs are done already" in done.stderr
+
+
+def _no_process_uses(directory: Path) -> bool:
+    """Whether every worker is gone, at the latest in a few seconds."""
+    for _ in range(50):
+        used = []
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            try:
+                used.append(link.readlink() == directory)
+            except OSError:  # ended meanwhile, or not ours
+                continue
+        if not any(used):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_dry_run_prints_the_plan_and_an_estimate_and_writes_nothing(kdbench, tmp_path):
+    done = kdbench("run", "--dataset", "wine", "--seeds", 2, "--dry-run")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("to run") for line in lines) == 10
+    assert lines[-2].startswith("10 runs, 10 to run")
+    assert lines[-1].startswith("about ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_is_not_here_is_told_with_the_command_that_gets_it(kdbench, tmp_path):
+    done = kdbench("run", "--dataset", "cifar100", "--teacher", "cnn-l", "--student", "cnn-s", "--method", "kd", *SHORT)
+    assert done.returncode == 0
+    assert "not run: cifar100" in done.stdout
+    assert "kdbench[hub]" in done.stdout
+
+
+def test_folds_test_every_item_once(kdbench, tmp_path):
+    done = kdbench("run", "wine/mlp-l->mlp-s/scratch", "--folds", 3, "--seeds", 1, *SHORT)
+    assert done.returncode == 0, done.stderr
+    store = Store.open(tmp_path / "kdbench-results", create=False)
+    records = sorted(store.records(), key=lambda record: record.fold)
+    assert [(record.fold, record.folds) for record in records] == [(0, 3), (1, 3), (2, 3)]
+    assert sum(len(store.predictions(record.run_id)["labels"]) for record in records) == 178
+    assert json.loads(kdbench("report", "--format", "json").stdout)["boards"][0]["folds"] == 3
