@@ -1,0 +1,38 @@
+"""How each built-in metric reads: its title, its direction and its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """Args: title: for tables. bounded: lies in [0, 1]. percent: shown times a hundred."""
+
+    title: str
+    higher_is_better: bool = True
+    bounded: bool = True
+    percent: bool = True
+
+
+METRICS: dict[str, MetricInfo] = {
+    "accuracy": MetricInfo("accuracy"),
+    "top5_accuracy": MetricInfo("top-5"),
+    "balanced_accuracy": MetricInfo("balanced accuracy"),
+    "precision_macro": MetricInfo("precision"),
+    "precision_micro": MetricInfo("precision (micro)"),
+    "precision_weighted": MetricInfo("precision (weighted)"),
+    "recall_macro": MetricInfo("recall"),
+    "recall_micro": MetricInfo("recall (micro)"),
+    "recall_weighted": MetricInfo("recall (weighted)"),
+    "f1_macro": MetricInfo("F1"),
+    "f1_micro": MetricInfo("F1 (micro)"),
+    "f1_weighted": MetricInfo("F1 (weighted)"),
+    "roc_auc": MetricInfo("ROC AUC", percent=False),
+    "average_precision": MetricInfo("average precision", percent=False),
+    "log_loss": MetricInfo("log-loss", higher_is_better=False, bounded=False, percent=False),
+    "ece": MetricInfo("ECE", higher_is_better=False, percent=False),
+    "brier": MetricInfo("Brier", higher_is_better=False, bounded=False, percent=False),
+    "agreement": MetricInfo("agreement"),
+}
+"""By the name used in records; kdbench.engine.metrics defines each."""

@@ -1,0 +1,97 @@
+"""Sizes, operations, speed and memory of models."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from kdbench.engine.cost import PeakMemory, flops, measure_throughput, parameters, stored_bytes
+
+
+class Watched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.batches, self.modes, self.grads = nn.Linear(3, 2), [], set(), set()
+
+    def forward(self, x):
+        self.batches.append(len(x))
+        self.modes.add(self.training)
+        self.grads.add(torch.is_grad_enabled())
+        return self.layer(x)
+
+
+def test_a_shared_layer_counts_once():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(layer, nn.BatchNorm1d(4), layer)
+    assert parameters(model) == 4 * 4 + 4 + 2 * 4
+    batch_norm_buffers = 4 * 4 + 4 * 4 + 8  # running mean and variance in float32, a 64-bit count
+    assert stored_bytes(model) == 4 * (16 + 4 + 8) + batch_norm_buffers
+
+
+def test_half_precision_is_stored_in_half_the_bytes():
+    assert 2 * stored_bytes(nn.Linear(8, 8).half()) == stored_bytes(nn.Linear(8, 8))
+
+
+def test_flops_are_two_for_each_multiply_add():
+    assert flops(nn.Linear(30, 7, bias=False), torch.zeros(1, 30)) == 2 * 30 * 7
+    convolution = nn.Conv2d(3, 5, 3, padding=1, bias=False)
+    assert flops(convolution, torch.zeros(1, 3, 8, 6)) == 2 * 3 * 5 * 9 * 8 * 6
+
+
+def test_flops_leave_the_model_as_it_was():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    model[1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flops(model, torch.randn(1, 1, 8, 8))
+    assert model.training
+    assert not model[1].training
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+def test_throughput_runs_each_batch_size_in_evaluation_mode_without_gradients():
+    model, ticks = Watched(), itertools.count()
+    speed = measure_throughput(model, torch.randn(5, 3), batch_sizes=(1, 8), clock=lambda: float(next(ticks)))
+    assert set(speed.inference_samples_per_s) == {"1", "8"}
+    assert set(model.batches) == {1, 8}
+    assert model.modes == {False}
+    assert model.grads == {False}
+    assert model.training
+
+
+def test_rates_come_from_the_median_call_and_warm_up_is_not_timed():
+    """The clock counts one second a reading, but for the first timed call, which seems to take a hundred."""
+    readings = itertools.chain([0.0, 100.0], (100.0 + i for i in itertools.count(1)))
+    model = Watched()
+    speed = measure_throughput(model, torch.randn(4, 3), batch_sizes=(4,), clock=lambda: next(readings))
+    assert speed.inference_samples_per_s["4"] == pytest.approx(4.0)
+    assert len(model.batches) > 5
+    assert speed.latency_ms_p50 is None
+
+
+def test_latency_is_of_batch_one_in_milliseconds():
+    ticks = itertools.count(step=0.002)
+    speed = measure_throughput(Watched(), torch.randn(4, 3), batch_sizes=(1,), budget_s=0, clock=lambda: next(ticks))
+    assert speed.latency_ms_p50 == pytest.approx(2.0)
+    assert speed.latency_ms_p95 == pytest.approx(2.0)
+    assert speed.inference_samples_per_s["1"] == pytest.approx(500.0)
+
+
+def test_peak_memory_sees_an_allocation_that_is_gone_at_the_end():
+    with PeakMemory(torch.device("cpu")) as small:
+        pass
+    if small.peak_bytes is None:
+        pytest.skip("this system does not let a process reset its high-water mark")
+    with PeakMemory(torch.device("cpu")) as large:
+        torch.ones(60_000_000).sum()
+    assert large.peak_bytes - small.peak_bytes > 200_000_000
+
+
+def test_peak_memory_begins_anew_each_time():
+    with PeakMemory(torch.device("cpu")) as large:
+        torch.ones(60_000_000).sum()
+    with PeakMemory(torch.device("cpu")) as after:
+        pass
+    if large.peak_bytes is None:
+        pytest.skip("this system does not let a process reset its high-water mark")
+    assert after.peak_bytes < large.peak_bytes - 100_000_000
