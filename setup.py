@@ -1,4 +1,4 @@
-"""Packages of the distribution: the harness, the first-party plugins, and the kernels' sources as package data."""
+"""Packages of the distribution: the harness and the first-party plugins."""
 
 import subprocess
 from pathlib import Path
@@ -34,11 +34,10 @@ class BuildWithCommit(build_py):
 
 setup(
     cmdclass={"build_py": BuildWithCommit},
-    packages=[*find_packages(".", include=["kdbench", "kdbench.*"]), *PLUGINS, "kdbench.csrc"],
-    package_dir={"kdbench.csrc": "csrc", **{name: f"plugins/{name.replace('.', '/')}" for name in PLUGINS}},
+    packages=[*find_packages(".", include=["kdbench", "kdbench.*"]), *PLUGINS],
+    package_dir={name: f"plugins/{name.replace('.', '/')}" for name in PLUGINS},
     package_data={
         "kdbench": ["py.typed", "schema/*.json"],
-        "kdbench.csrc": ["*.cpp", "*.h", "*.md", "cpu/*", "cuda/*", "include/*"],
         "kdbench_data": ["data/*"],
     },
 )

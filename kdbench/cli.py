@@ -45,7 +45,7 @@ def _blocking(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `-p no:NAME`, and the loaded plugins as its argument."""
 
     @click.option("-p", "plugin_options", metavar="no:NAME", multiple=True, help="Leave a plugin out.")
-    @click.pass_context
+    @click.pass_context  # type: ignore[arg-type]
     @wraps(command)
     def wrapped(ctx: click.Context, plugin_options: tuple[str, ...], **arguments: Any) -> Any:
         from kdbench.plugins import load_plugins
@@ -140,21 +140,6 @@ def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> 
     from kdbench.commands.report import report_command
 
     click.echo(report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn))
-
-
-@main.command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where something is worse beyond noise.")
-@_json_option
-def compare(before: Path, after: Path, metric: str | None, fail_on_regression: bool, as_json: bool) -> None:
-    """What changed between two results directories."""
-    from kdbench.commands.report import compare_command
-
-    text, worse = compare_command(before, after, metric=metric, as_json=as_json)
-    click.echo(text)
-    sys.exit(int(worse and fail_on_regression))
 
 
 @main.command()

@@ -23,7 +23,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_register_datasets(register: Register) -> None:
-    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (the command that gets it)."""
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it)."""
 
 
 @hookspec

@@ -202,7 +202,7 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
         if not issubclass(owner, Method) or owner is Method:
             continue
         for name, hint in inspect.get_annotations(owner, eval_str=True).items():
-            if not name.startswith("_") and get_origin(hint) is not ClassVar and name not in _RESERVED:
+            if not name.startswith("_") and get_origin(hint) is not ClassVar and name not in _RESERVED:  # type: ignore[comparison-overlap]
                 fields[name] = (name, hint, getattr(cls, name, msgspec.NODEFAULT))
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 

@@ -88,7 +88,7 @@ class Repeats:
 
 def make_plan(
     catalog: Catalog, selection: Selection, settings: Sequence[str] = (), repeats: Repeats = Repeats()
-) -> Plan:  # noqa: B008 - frozen
+) -> Plan:
     """The runs of a selection: all seeds of a combo's dataset before the next dataset, methods side by side.
 
     Raises: UsageError and its kinds for anything that cannot be run as asked; nothing was started then.

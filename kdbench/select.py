@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import msgspec
 
@@ -122,7 +123,7 @@ def _composed(
     taken = {one.name for one in registered}
     for value in values:
         for base in [_for_new_dataset(value, selection)] if kind == "dataset" else [one.combo for one in chosen]:
-            changes = {kind: value} | ({"params": {}} if kind == "method" else {})
+            changes: dict[str, Any] = {kind: value} | ({"params": {}} if kind == "method" else {})
             combo = msgspec.structs.replace(base, **changes)
             key = msgspec.json.encode(combo, order="deterministic")
             if key not in made:

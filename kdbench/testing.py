@@ -9,6 +9,7 @@ Every check raises AssertionError and says which promise is broken.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,11 +37,11 @@ class CommandResult:
     stderr: str
 
     def json(self) -> Any:
-        """stdout as JSON."""
+        """Stdout as JSON."""
         return json.loads(self.stdout)
 
 
-@pytest.fixture()
+@pytest.fixture
 def kdbench_command() -> Callable[..., CommandResult]:
     """Run `kdbench ARGUMENTS...` in a process of its own, with the plugins that are installed."""
 
@@ -111,7 +112,7 @@ def _check_parameters(cls: type[Method]) -> None:
 def _check_training(cls: type[Method], trainer: _Trained) -> None:
     name = cls.__name__
     for row in trainer.history:
-        assert all(value == value for value in row.values()), f"{name}: a logged value is NaN: {row}"
+        assert not any(math.isnan(value) for value in row.values()), f"{name}: a logged value is NaN: {row}"
     moved = [key for key, value in trainer.student.state_dict().items() if not value.equal(trainer.student_before[key])]
     assert moved, f"{name}: no parameter of the student changed"
     if not cls.trains_teacher:

@@ -36,7 +36,7 @@ class Softened(kdbench.Method):
         return batch.cross_entropy(student.logits)
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_catalog() -> Catalog:
     """Two datasets, two models, two methods, two recipes and six combos, without factories that work."""
     catalog = Catalog()
@@ -63,7 +63,7 @@ def small_catalog() -> Catalog:
     return catalog
 
 
-@pytest.fixture()
+@pytest.fixture
 def entry_point() -> Callable[[str, str], EntryPoint]:
     """Make an entry point of kdbench's group by name and value."""
     return lambda name, value: EntryPoint(name, value, "kdbench")

@@ -19,7 +19,7 @@ def kdbench_register_methods(register):
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def module(tmp_path, monkeypatch):
     """Write a module that can be imported; its name is returned."""
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -32,7 +32,7 @@ def module(tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture()
+@pytest.fixture
 def load(module, entry_point):
     """Load plugins from sources by name."""
 
@@ -90,7 +90,8 @@ def test_a_bad_registration_is_told_with_its_plugin_and_place(load, call, messag
 
 
 def test_a_string_that_names_nothing_is_told_when_it_is_used(load):
-    source = "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_methods(register):\n    register('mine', 'no_module:X')\n"
+    hook = "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_methods(register):\n"
+    source = hook + "    register('mine', 'no_module:X')\n"
     entry = load(bad=source).catalog.find("method", "mine")
     with pytest.raises(Exception, match="method 'mine' of plugin 'bad' cannot be imported from 'no_module:X'"):
         entry.load()

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from kdbench.errors import DataNotAvailable, KdbenchError
+from kdbench.errors import DataNotAvailable
 from kdbench.plugins import Plugin, Plugins, describe
 from kdbench.version import __version__
 
@@ -112,6 +112,6 @@ def _data(plugins: Plugins) -> list[Finding]:
             findings.append(Finding(f"dataset {entry.name}", "found"))
         except DataNotAvailable as error:
             findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {error.fix}"))
-        except KdbenchError as error:
-            findings.append(Finding(f"dataset {entry.name}", str(error).replace("\n ", ";"), fault=True))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin's factory raises is a finding
+            findings.append(Finding(f"dataset {entry.name}", describe(error), fault=True))
     return findings

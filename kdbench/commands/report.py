@@ -1,4 +1,4 @@
-"""`kdbench report` and `kdbench compare`."""
+"""`kdbench report`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,3 @@ def report_command(
         warn(f"warning: {problem}")
     boards = leaderboards(summaries, metric=metric)
     return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
-
-
-def compare_command(before: Path, after: Path, *, metric: str | None, as_json: bool) -> tuple[str, bool]:
-    """What changed between two results directories, and whether anything is worse beyond noise."""
-    from kdbench.report.compare import compare, render_comparison
-
-    comparison = compare(
-        Store.open(before, create=False).summaries(), Store.open(after, create=False).summaries(), metric=metric
-    )
-    return render_comparison(comparison, as_json=as_json, color=sys.stdout.isatty()), comparison.worse

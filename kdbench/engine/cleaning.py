@@ -244,7 +244,7 @@ def _digests(views: Mapping[str, NDArray[Any]]) -> list[bytes]:
     for array in views.values():
         for start in _starts(array):
             chunk = array[start : start + _rows(array)]
-            rows = memoryview(np.ascontiguousarray(chunk + 0.0 if array.dtype.kind == "f" else chunk)).cast("B")
+            rows = np.ascontiguousarray(chunk + 0.0 if array.dtype.kind == "f" else chunk).data.cast("B")
             size = len(rows) // len(chunk)
             for number in range(len(chunk)):
                 hashes[start + number].update(rows[number * size : (number + 1) * size])

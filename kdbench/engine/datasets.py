@@ -148,8 +148,9 @@ def _as_images(array: NDArray[Any]) -> NDArray[Any]:
 def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
     """Mean and 1/deviation on the train items, shaped to broadcast over one item.
 
-    Per channel for images, per value otherwise (bytes are not scaled to [0, 1] first: it would cancel). 1/deviation is 0 where the train items are all equal, up to rounding:
-    the bound is scikit-learn's, n·ε·var + (n·ε·mean)².
+    Per channel for images, per value otherwise (bytes are not scaled to [0, 1] first: it would cancel).
+    1/deviation is 0 where the train items are all equal, up to rounding: the bound is
+    scikit-learn's, n·ε·var + (n·ε·mean)².
     """
     axes = (0, 2, 3) if how == "image" else (0,)
     shape = (array.shape[1], 1, 1) if how == "image" else array.shape[1:]

@@ -21,7 +21,7 @@ def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
     training = model.training
     model.eval()
     with fabric.autocast():
-        logits = [model(part).float() for part in inputs.split(BATCH)]
+        logits = [model(part).float() for part in torch.split(inputs, BATCH)]
     model.train(training)
     return torch.cat(logits)
 

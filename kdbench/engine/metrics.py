@@ -1,4 +1,4 @@
-"""Scores of predicted class probabilities; equal to scikit-learn's, whose one-vs-rest loops are too slow for every run."""
+"""Scores of predicted class probabilities, equal to scikit-learn's (whose one-vs-rest loops are slow)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def score(
     """Every metric of one split, by the names of kdbench.metric_info.
 
     A prediction is the most probable class, the first one of equals. Precision, recall and F1 are 0 where their
-    denominator is; macro averages are over the classes that are in the labels or the predictions, balanced accuracy over
-    those in the labels. ROC AUC and average precision are of class 1 where there are two classes; with more they are
+    denominator is; macro averages are over the classes in the labels or the predictions, balanced accuracy over those
+    in the labels. ROC AUC and average precision are of class 1 where there are two classes; with more they are
     averages, one class against the rest, over the classes that have both positive and negative items (None: no class
     has). Log-loss is in nats, with probabilities clipped to [ε, 1−ε] of float64. ECE has 15 bins of equal width (Guo et
     al., 2017, eq. 3). Brier is the sum of squared differences over classes, averaged over items (Brier, 1950); of two
@@ -110,7 +110,8 @@ def _from_confusion(counts: NDArray[Any]) -> dict[str, float]:
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    ratios: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return ratios
 
 
 def _ranking(probabilities: Probabilities, labels: Labels) -> dict[str, float | None]:

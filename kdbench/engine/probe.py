@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import torch
 from torch import nn
 
 from kdbench.engine.context import RunContext, RunData, make_fabric
@@ -49,7 +50,7 @@ def _training_seconds(model: nn.Module, data: Views, recipe: Recipe) -> float:
     times = []
     for _ in range(_STEPS):
         started = time.perf_counter()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(model(inputs), labels))
         times.append(time.perf_counter() - started)
     epochs = recipe.epochs + recipe.finetune_epochs
     return sorted(times)[len(times) // 2] * epochs * steps_per_epoch(len(data.labels), recipe.batch_size)

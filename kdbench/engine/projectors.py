@@ -14,10 +14,10 @@ Shape = tuple[int, ...]
 class _Resize(nn.Module):
     def __init__(self, size: Shape) -> None:
         super().__init__()
-        self.size = size
+        self.size = tuple(size)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return nn.functional.adaptive_avg_pool2d(maps, list(self.size))
+        return nn.functional.adaptive_avg_pool2d(maps, self.size)  # type: ignore[arg-type]
 
 
 def regressor(student: Shape, teacher: Shape) -> nn.Module:

@@ -63,7 +63,7 @@ def _libraries() -> dict[str, str]:
 
 @cache
 def _git_commit() -> str | None:
-    """The commit of the checkout that kdbench runs from or was built from, "+changes" where it was edited; else None."""
+    """The commit of the checkout that kdbench runs from or was built from, with "+changes" if edited; else None."""
     if _BUILT_FROM.is_file():
         return _BUILT_FROM.read_text().strip()
     if not (_SOURCE / ".git").exists():

@@ -121,7 +121,7 @@ def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: st
             steps=steps,
             teacher_forward_samples=source.forward_samples,
         ),
-        history=history,
+        history=[dict(row) for row in history],
         selected_epoch=trainer.selected_epoch,
         provenance=_provenance(run, context, fabric, data, teacher),
         started=started,

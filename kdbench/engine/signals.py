@@ -39,7 +39,7 @@ class TeacherSource(Protocol):
 class NoTeacher:
     """For methods that declare no teacher signal."""
 
-    module = None
+    module: nn.Module | None = None
     forward_samples = 0
 
     def outputs(self, batch: Batch) -> Outputs:

@@ -90,7 +90,7 @@ class Trainer:
         if not self._plain:
             self._forward, self.optimizer = fabric.setup(self.model, self.optimizer)
         self._ema = (
-            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
             if recipe.ema
             else None
         )
@@ -156,7 +156,7 @@ class Trainer:
         order_stream = generator(self.seed, "order", epoch)
         order = torch.randperm(items, generator=order_stream).to(data.labels.device)
         shared = data.teacher is data.student
-        for number, index in enumerate(order.split(size)):
+        for number, index in enumerate(torch.split(order, size)):
             if len(index) == 1 and items > 1:
                 continue  # batch norm has no variance of a single item
             inputs = data.student[index]
@@ -189,7 +189,7 @@ class Trainer:
         total = _total(terms, self.method)
         self.optimizer.zero_grad(set_to_none=True)
         if self._plain:
-            total.backward()
+            torch.autograd.backward(total)
         else:
             self.fabric.backward(total)
         if self.recipe.clip_norm is not None:

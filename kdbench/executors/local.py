@@ -30,7 +30,7 @@ def execute(runs: Sequence[Run], execution: Execution, events: Events) -> None:
 
 
 def probe(runs: Sequence[Run], execution: Execution) -> dict[str, dict[str, float]]:
-    """Estimated seconds of each run by phase (`kdbench.engine.probe`), by run id; without those that cannot be built."""
+    """Estimated seconds by phase (`kdbench.engine.probe`) and run id; without runs that cannot be built."""
     if not runs:
         return {}
     seconds = {}
@@ -84,7 +84,9 @@ class LocalWorker:
         self.connection.close()
         self._lifeline.close()
         with suppress(OSError):
-            if not any(line.strip() and TASK_MARK not in line for line in self.log.read_text(errors="replace").splitlines()):
+            if not any(
+                line.strip() and TASK_MARK not in line for line in self.log.read_text(errors="replace").splitlines()
+            ):
                 self.log.unlink()
 
     def death(self) -> str:

@@ -65,7 +65,7 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
     store = Store.open(execution.directory)
     while True:
         task: Task = connection.recv()
-        print(TASK_MARK, task.kind, task.run.run_id, task.run.name, "seed", task.run.seed, flush=True)
+        print(TASK_MARK, task.kind, task.run.run_id, task.run.name, "seed", task.run.seed, flush=True)  # noqa: T201
         connection.send(_serve(task, context, store, execution, connection))
 
 

@@ -29,7 +29,9 @@ def backend_name(device: torch.device | str) -> Backend:
     asked = _forced.get() or _from_environment()
     if asked not in {None, "torch"}:
         raise UsageError(
-            f"kernel back end {asked!r} is not built", f"asked for on device {device}", f"unset {VARIABLE}, or use 'torch'"
+            f"kernel back end {asked!r} is not built",
+            f"asked for on device {device}",
+            f"unset {VARIABLE}, or use 'torch'",
         )
     return "torch"
 
@@ -56,4 +58,6 @@ def _checked(name: str, place: str) -> Backend:
     for known in BACKENDS:
         if name == known:
             return known
-    raise UsageError(f"{place}: unknown kernel back end {name!r}", did_you_mean(name, BACKENDS), "known: cuda, cpu, torch")
+    raise UsageError(
+        f"{place}: unknown kernel back end {name!r}", did_you_mean(name, BACKENDS), "known: cuda, cpu, torch"
+    )

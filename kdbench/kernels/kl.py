@@ -13,7 +13,12 @@ Reduction = Literal["batchmean", "mean", "sum", "none"]
 
 
 def kd_kl(
-    student: Tensor, teacher: Tensor, temperature: float = 1.0, *, reduction: Reduction = "batchmean", scale: bool = True
+    student: Tensor,
+    teacher: Tensor,
+    temperature: float = 1.0,
+    *,
+    reduction: Reduction = "batchmean",
+    scale: bool = True,
 ) -> Tensor:
     """Temperature-scaled KL divergence from the teacher's to the student's distribution.
 

