@@ -224,4 +224,4 @@ def test_folds_test_every_item_once(kdbench, tmp_path):
     records = sorted(store.records(), key=lambda record: record.fold)
     assert [(record.fold, record.folds) for record in records] == [(0, 3), (1, 3), (2, 3)]
     assert sum(len(store.predictions(record.run_id)["labels"]) for record in records) == 178
-    assert json.loads(kdbench("report", "--format", "json").stdout)["boards"][0]["folds"] == 3
+    assert json.loads(kdbench("report", "--format", "json").stdout)["leaderboards"][0]["folds"] == 3
