@@ -58,8 +58,8 @@ def test_its_method_is_on_the_leaderboard(stranger):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "tempered" in done.stdout
-    boards = json.loads(done.stdout)
-    rows = {row["method"]: row for row in boards["boards"][0]["rows"]}
+    report = json.loads(done.stdout)
+    rows = {row["method"]: row for row in report["leaderboards"][0]["rows"]}
     assert set(rows) == {"scratch", "tempered"}
     assert rows["tempered"]["n"] == 2
 

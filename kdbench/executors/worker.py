@@ -5,6 +5,7 @@ Messages to the worker are `Task`s; from it they are `Message`s. The end of `lif
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -129,6 +130,9 @@ def _redirect_output(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # the last words of a process that dies must be in the log
 
 
 def _die_with_parent(lifeline: Connection) -> None:
