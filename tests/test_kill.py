@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -46,34 +45,48 @@ def result(record: Record) -> dict[str, object]:
 
 
 def test_a_job_killed_twenty_times_ends_like_one_that_was_left_alone(tmp_path):
-    killed, alone = tmp_path / "killed", tmp_path / "alone"
     chance = random.Random(0)
+    kills = 0
+    jobs = []
+    while kills < KILLS:
+        jobs.append(tmp_path / f"killed-{len(jobs)}")
+        kills += kill_again_and_again(jobs[-1], chance, KILLS - kills)
+    alone = tmp_path / "alone"
+    subprocess.run([*COMMAND, "--out", str(alone)], check=True, capture_output=True)
+    expected = results(alone)
+    assert len(expected) == RUNS
+    for job in jobs:
+        assert results(job) == expected
+        assert not list((job / "tmp").iterdir()), "nothing half-written is left"
+
+
+def kill_again_and_again(directory: Path, chance: random.Random, times: int) -> int:
+    """Kill the job at random moments and start it again until it comes to its end; returns how often it was killed."""
     before: dict[str, bytes] = {}
-    interrupted = 0
-    for attempt in range(KILLS):
+    kills = 0
+    while True:
         process = subprocess.Popen(
-            [*COMMAND, "--out", str(killed)],
+            [*COMMAND, "--out", str(directory)],
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(chance.uniform(0.2, 9.0))
-        interrupted += process.poll() is None
-        if attempt % 2:
-            os.kill(process.pid, signal.SIGKILL)  # its workers must notice and end by themselves
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        after = finished(killed)
+        try:
+            process.wait(chance.uniform(0.2, 8.0) if kills < times else None)
+        except subprocess.TimeoutExpired:
+            if kills % 2:
+                process.kill()  # its workers must notice and end by themselves
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        status = process.wait()
+        after = finished(directory)
         assert {run: after.get(run) for run in before} == before, "a finished record changed"
         before = after
-    assert interrupted >= KILLS // 2
-    for directory in (killed, alone):
-        subprocess.run([*COMMAND, "--out", str(directory)], check=True, capture_output=True)
-    assert {run: content for run, content in finished(killed).items() if run in before} == before
-    one, other = (
-        {record.run_id: result(record) for record in Store.open(directory).records()} for directory in (killed, alone)
-    )
-    assert len(one) == RUNS
-    assert one == other
-    assert not list((killed / "tmp").iterdir()), "nothing half-written is left"
+        if status != -signal.SIGKILL:
+            assert status == 0
+            return kills
+
+
+def results(directory: Path) -> dict[str, dict[str, object]]:
+    return {record.run_id: result(record) for record in Store.open(directory, create=False).records()}
