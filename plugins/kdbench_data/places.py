@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import kdbench
@@ -31,3 +32,28 @@ def existing(path: str, scheme: str) -> Path:
             f"dataset '{scheme}:{path}' is not on this machine", f"there is no {path or 'path'}", "check the path"
         )
     return found
+
+
+def options(argument: str, scheme: str, known: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """`PATH?key=value&key=value` -> the path and its options. Raises: InvalidParameter for an unknown option."""
+    path, _, query = argument.partition("?")
+    chosen: dict[str, str] = {}
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if key not in known or not value:
+            raise kdbench.InvalidParameter(
+                f"dataset '{scheme}:{argument}': cannot read the option {pair!r}",
+                f"known options: {', '.join(f'{one}=...' for one in known)}",
+            )
+        chosen[key] = value
+    return path, chosen
+
+
+def size_option(chosen: dict[str, str], name: str) -> int | None:
+    """The option size: pixels of a side. Raises: InvalidParameter."""
+    text = chosen.get("size")
+    if text is None:
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= 4096:
+        raise kdbench.InvalidParameter(f"dataset {name!r}: size={text} is not a number of pixels in [1, 4096]")
+    return int(text)

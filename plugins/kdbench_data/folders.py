@@ -1,0 +1,56 @@
+"""`imagefolder:DIR`: one directory of pictures for each class."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import kdbench
+from kdbench_data import pictures, places
+
+SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".tif", ".tiff"})
+
+
+def image_folder(argument: str) -> kdbench.Data:
+    """`imagefolder:DIR[?size=PIXELS]`: DIR/CLASS/*.png, or DIR/train/CLASS/..., DIR/val/..., DIR/test/....
+
+    Classes are the names of the directories, sorted; other files are passed over.
+    Raises: DataNotAvailable, InvalidData, InvalidParameter.
+    """
+    path, chosen = places.options(argument, "imagefolder", ("size",))
+    name = f"imagefolder:{argument}"
+    size = places.size_option(chosen, name)
+    root = places.existing(path, "imagefolder")
+    parts = {part: split for part, split in SPLITS.items() if (root / part).is_dir()}
+    tops = {split: root / part for part, split in parts.items()} or {"": root}
+    if len(tops) < len(parts):
+        raise kdbench.InvalidData(
+            f"dataset {name!r} has two directories for one split", ", ".join(parts), "merge or rename one"
+        )
+    classes = sorted({folder.name for top in tops.values() for folder in top.iterdir() if folder.is_dir()})
+    found = [
+        (file, classes.index(file.relative_to(top).parts[0]), split)
+        for split, top in tops.items()
+        for file in sorted(top.glob("*/**/*"))
+        if file.suffix.lower() in SUFFIXES and file.is_file()
+    ]
+    if not found:
+        raise kdbench.InvalidData(
+            f"dataset {name!r} has no pictures",
+            f"looked for {root}/CLASS/*.png, and for {root}/train/CLASS/*.png",
+            f"known suffixes: {', '.join(sorted(SUFFIXES))}",
+        )
+    files, labels, splits = zip(*found, strict=True)
+    return kdbench.Data(
+        pictures.stack(name, [(str(file), partial(Image.open, file)) for file in files], size),
+        np.array(labels),
+        classes,
+        task="binary" if len(classes) == 2 else "multiclass",
+        split=np.array(splits) if parts else None,
+        preprocess="image",
+        source=str(Path(path)),
+    )
