@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdbench.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,8 @@ METRICS: dict[str, MetricInfo] = {
     "agreement": MetricInfo("agreement"),
 }
 """By the name used in records; kdbench.engine.metrics defines each."""
+
+
+def lower_is_better(catalog: Catalog) -> frozenset[str]:
+    """The metrics of plugins for which a smaller value is better."""
+    return frozenset(m.name for m in catalog.entries("metric") if m.metadata.get("higher_is_better") is False)

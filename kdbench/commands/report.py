@@ -15,6 +15,7 @@ def report_command(
     catalog: Catalog, directory: Path, *, form: str, metric: str | None, warn: Callable[[str], None]
 ) -> str:
     """The leaderboards of a results directory; damaged records are told and left out."""
+    from kdbench.metric_info import lower_is_better
     from kdbench.report.formats import check_format, render
     from kdbench.report.leaderboard import leaderboards
 
@@ -23,5 +24,5 @@ def report_command(
     summaries = Store.open(directory, create=False).summaries(problems=problems)
     for problem in problems:
         warn(f"warning: {problem}")
-    boards = leaderboards(summaries, metric=metric)
+    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
     return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")

@@ -111,10 +111,11 @@ def _tell_what_is_done(plan: Plan, todo: list[Any], out: Path, warn: Callable[[s
 
 
 def _print_leaderboard(outcome: Outcome, plugins: Plugins, form: str, metric: str | None) -> None:
+    from kdbench.metric_info import lower_is_better
     from kdbench.report.formats import render
     from kdbench.report.leaderboard import leaderboards
 
-    boards = leaderboards(outcome.summaries, metric=metric)
+    boards = leaderboards(outcome.summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
     click.echo(
         render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=outcome.not_run), nl=False
     )

@@ -76,21 +76,10 @@ def headline(board: Leaderboard) -> str:
     return one_line(", ".join(parts))
 
 
-def legend(board: Leaderboard, shown: Sequence[Column], marked: str) -> str:
-    """How to read the columns that are shown; `marked` says how a supported improvement looks."""
-    keys = {column.key for column in shown}
-    better = "higher" if board.higher_is_better else "lower"
-    parts = [f"{_name(board)}: test split, mean ± half-width of the 95% t interval over n runs, {better} is better"]
-    if "difference" in keys:
-        parts.append(
-            f"Δ: mean difference from {one_line(board.baseline)} at the same seeds, with its paired 95% interval; "
-            f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"
-        )
-    if "gap_recovered" in keys:
-        parts.append("gap recovered: Δ as a share of teacher − baseline")
-    if "inference_samples_per_s" in keys:
-        parts.append(f"infer: batches of {BATCH}")
-    return "; ".join(parts) + "."
+def legend(tables: Sequence[tuple[Leaderboard, Sequence[Column]]], marked: str) -> str:
+    """How to read the columns that are shown, each once; `marked` says how a supported improvement looks."""
+    parts = dict.fromkeys(part for board, shown in tables for part in _legend_parts(board, shown, marked))
+    return "; ".join(parts) + "." if parts else ""
 
 
 def errors(board: Leaderboard) -> Iterator[str]:
@@ -127,6 +116,21 @@ def one_line(text: str) -> str:
 def is_supported(row: Row) -> bool:
     """Whether the row is marked as an improvement."""
     return row.better is True
+
+
+def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> Iterator[str]:
+    keys = {column.key for column in shown}
+    better = "higher" if board.higher_is_better else "lower"
+    yield f"{_name(board)}: test split, mean ± half-width of the 95% t interval over n runs, {better} is better"
+    if "difference" in keys:
+        yield (
+            f"Δ: mean difference from {one_line(board.baseline)} at the same seeds, with its paired 95% interval; "
+            f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"
+        )
+    if "gap_recovered" in keys:
+        yield "gap recovered: Δ as a share of teacher − baseline"
+    if "inference_samples_per_s" in keys:
+        yield f"infer: batches of {BATCH}"
 
 
 def _name(board: Leaderboard) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.cells import columns, errors, headline, is_supported, legend, not_run_lines, one_line
+from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
 from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ _SPECIAL = re.compile(r"[\\|*`~]|\[(?=\^)|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])"
 
 
 def render_markdown(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = ()) -> str:
-    """One section per board: title, what is compared, table, how to read it, notes and errors."""
-    blocks = ["\n".join(_board(board)) for board in boards]
+    """One section per board: title, what is compared, table, notes and errors; then how to read them all."""
+    tables = [(board, [column for column in columns(board) if column.key not in _LEFT_OUT]) for board in boards]
+    blocks = ["\n".join(_board(board, shown)) for board, shown in tables]
+    if tables:
+        blocks.append(f"<sub>{escape(legend(tables, 'bold'))}</sub>")
     if not_run:
         blocks.append("\n".join(f"- {escape(line)}" for line in not_run_lines(not_run)))
     return "\n\n".join(blocks or ["No runs."]) + "\n"
@@ -32,8 +35,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: "\\" + match.group(), plain)
 
 
-def _board(board: Leaderboard) -> Iterator[str]:
-    shown = [column for column in columns(board) if column.key not in _LEFT_OUT]
+def _board(board: Leaderboard, shown: Sequence[Column]) -> Iterator[str]:
     head = headline(board)
     yield f"### {escape(board.title)}"
     yield ""
@@ -46,8 +48,6 @@ def _board(board: Leaderboard) -> Iterator[str]:
         if is_supported(row):
             cells = [f"**{cell}**" if column.key in _BOLD else cell for cell, column in zip(cells, shown, strict=True)]
         yield _line(cells)
-    yield ""
-    yield f"<sub>{escape(legend(board, shown, 'bold'))}</sub>"
     remarks = [*board.notes, *errors(board)]
     if remarks:
         yield ""

@@ -45,9 +45,11 @@ def render_table(
         file=output, width=width, force_terminal=color, color_system="standard" if color else None,
         no_color=not color, highlight=False, emoji=False, markup=False, legacy_windows=False,
     )  # fmt: skip
-    legends = dict.fromkeys(_print_board(console, board, width) for board in boards)
-    for text in legends:
-        console.print(Text(text, style="dim"))
+    tables = [(board, _fitting(columns(board), width)) for board in boards]
+    for board, shown in tables:
+        _print_board(console, board, shown)
+    if tables:
+        console.print(Text(legend(tables, _MARK), style="dim"))
     for line in not_run_lines(not_run):
         console.print(Text(line, style="yellow"))
     if not boards:
@@ -55,12 +57,10 @@ def render_table(
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
-def _print_board(console: Console, board: Leaderboard, width: int) -> str:
-    """Print all but the legend, which is returned: many boards have the same."""
+def _print_board(console: Console, board: Leaderboard, shown: Sequence[Column]) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    shown = _fitting(columns(board), width)
     console.print(Text(one_line(board.title), style="bold"))
     console.print(Text(headline(board)))
     console.print(_table(board, shown))
@@ -68,7 +68,6 @@ def _print_board(console: Console, board: Leaderboard, width: int) -> str:
         for line in lines:
             console.print(Padding(Text(one_line(line), style=style), (0, 0, 0, 2)))
     console.print()
-    return legend(board, shown, _MARK)
 
 
 def _table(board: Leaderboard, shown: Sequence[Column]) -> Table:
