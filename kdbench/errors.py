@@ -78,3 +78,7 @@ class StoreError(KdbenchError):
 
 class RecordError(StoreError):
     """A stored record is truncated, invalid, or of a newer schema."""
+
+
+class NewerRecord(RecordError):
+    """A record that a newer kdbench wrote; it is never overwritten."""

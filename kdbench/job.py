@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kdbench.catalog import Catalog
-from kdbench.errors import DataNotAvailable
+from kdbench.errors import DataNotAvailable, NewerRecord, RecordError
 from kdbench.executors import Events, Execution, Executor
 from kdbench.plan import NotRun, Plan, Run
 from kdbench.plugins import Plugins
@@ -30,11 +30,20 @@ class Outcome:
         return int(any(summary.status != "ok" for summary in self.summaries))
 
 
-def remaining(plan: Plan, store: Store, *, fresh: bool) -> list[Run]:
-    """The runs that are not done in the store; failed ones and those that took too long are tried again."""
+def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], None]) -> list[Run]:
+    """The runs that are not done in the store; failed ones and those that took too long are tried again.
+
+    A record that is damaged is warned about, and its run done again. Raises: NewerRecord, also with `fresh`: what a
+    newer kdbench wrote is not overwritten.
+    """
+    problems: list[RecordError] = []
+    statuses = store.statuses((run.run_id for run in plan.runs), problems=problems)
+    for problem in problems:
+        if isinstance(problem, NewerRecord):
+            raise problem
+        warn(f"warning: {problem.what}; {problem.why}; its run is done again")
     if fresh:
         return list(plan.runs)
-    statuses = store.statuses(run.run_id for run in plan.runs)
     return [run for run in plan.runs if statuses.get(run.run_id) not in _DONE]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from kdbench.errors import RecordError
+from kdbench.errors import NewerRecord, RecordError
 
 SCHEMA = 1
 """Raised when a reader of the previous schema would misread a record; a new optional field does not raise it."""
@@ -178,7 +178,7 @@ def _schema_of(data: bytes) -> int | None:
 def _refusal(what: str, error: Exception | None, schema: Any, *, fix: str, newer: str = "the record") -> RecordError:
     if isinstance(schema, int) and schema > SCHEMA:
         why = f"written by a newer kdbench (schema {schema}; this one reads up to {SCHEMA})"
-        return RecordError(f"{newer} cannot be read", why, "upgrade: pip install --upgrade kdbench")
+        return NewerRecord(f"{newer} cannot be read", why, "upgrade: pip install --upgrade kdbench")
     return RecordError(what, str(error), fix)
 
 

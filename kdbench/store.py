@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from kdbench.durable import is_alive, reason, remove, replace_file, sync_directory, this_host, write_file
-from kdbench.errors import RecordError, StoreError
+from kdbench.errors import NewerRecord, RecordError, StoreError
 from kdbench.predictions import UNREADABLE, pack_arrays, read_arrays
 from kdbench.records import Record, Status, Summary, decode, encode
 from kdbench.version import __version__
@@ -94,16 +94,20 @@ class Store:
         return store
 
     def __contains__(self, run_id: object) -> bool:
-        """Whether the run is finished, with any status, and its record can be read."""
+        """Whether the run is finished, with any status, and its record is sound: this kdbench's or a newer one's."""
         try:
             self._decode(str(run_id), Record)
+        except NewerRecord:
+            return True
         except (StoreError, OSError):
             return False
         return True
 
-    def statuses(self, run_ids: Iterable[str] | None = None) -> dict[str, Status]:
-        """The status of every run, or of those asked for, whose record can be read, by run id."""
-        return {summary.run_id: summary.status for summary in self.summaries(run_ids, problems=[])}
+    def statuses(
+        self, run_ids: Iterable[str] | None = None, *, problems: list[RecordError] | None = None
+    ) -> dict[str, Status]:
+        """The status of every run, or of those asked for, by run id; `problems` as for `records`."""
+        return {summary.run_id: summary.status for summary in self.summaries(run_ids, problems=problems)}
 
     def read(self, run_id: str) -> Record:
         """The record of one run.

@@ -1,7 +1,10 @@
-"""Methods that do what no method should; named on the command line as misbehaving:NAME."""
+"""Methods, data and models that do what none should; named on the command line as misbehaving:NAME."""
 
 import os
 import time
+
+import numpy as np
+from torch import nn
 
 import kdbench
 
@@ -57,3 +60,33 @@ class Exits(kdbench.Method):
 class Hangs(kdbench.Method):
     def loss(self, batch, student, teacher):
         time.sleep(10_000)
+
+
+def one_class():
+    return kdbench.Data(np.eye(8), np.zeros(8, dtype=int), ["a", "b"])
+
+
+def nan():
+    inputs = np.random.default_rng(0).normal(size=(40, 3))
+    inputs[3, 1] = np.nan
+    return kdbench.Data(inputs, np.arange(40) % 2, ["a", "b"])
+
+
+def out_of_range():
+    return kdbench.Data(np.eye(8), np.full(8, 7), ["a", "b"])
+
+
+def few():
+    return kdbench.Data(np.eye(6), np.arange(6) % 2, ["a", "b"])
+
+
+def broken():
+    raise RuntimeError("the factory broke")
+
+
+def wrong_classes(info):
+    return nn.Sequential(nn.Flatten(), nn.Linear(info.input_shape[0], info.num_classes + 1))
+
+
+def wrong_shape(info):
+    return nn.Sequential(nn.Flatten(), nn.Linear(info.input_shape[0] + 1, info.num_classes))

@@ -147,6 +147,86 @@ def test_an_output_directory_that_is_a_file_is_refused(kdbench, tmp_path):
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+def test_a_directory_that_may_not_be_written_to_is_refused(kdbench, tmp_path):
+    if os.geteuid() == 0:
+        parent = Path("/proc")  # root may write anywhere but here
+    else:
+        parent = tmp_path / "closed"
+        parent.mkdir(mode=0o500)
+    done = kdbench("run", "wine/mlp-l->mlp-s/kd", "--out", parent / "results", *SHORT)
+    assert done.returncode == 1
+    assert f"cannot use {parent}/results as a results directory" in done.stderr
+    assert "choose a directory that you can write to" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_record_is_told_and_its_run_done_again(kdbench, tmp_path):
+    arguments = ("run", "wine/mlp-l->mlp-s/kd", "--seeds", 2, *SHORT)
+    first = kdbench(*arguments)
+    paths = sorted((tmp_path / "kdbench-results/runs").glob("*/record.json"))
+    paths[0].write_bytes(paths[0].read_bytes()[:100])
+    report = kdbench("report")
+    assert report.returncode == 0
+    assert f"warning: {paths[0].relative_to(tmp_path)} is damaged" in report.stderr
+    again = kdbench(*arguments)
+    assert again.returncode == 0
+    assert f"warning: {paths[0].relative_to(tmp_path)} is damaged" in again.stderr
+    assert "1 of 2 runs are done already" in again.stderr
+    assert again.stdout.splitlines()[3].split()[:5] == first.stdout.splitlines()[3].split()[:5]
+
+
+@pytest.mark.parametrize("option", ["--resume", "--fresh"])
+def test_a_record_of_a_newer_kdbench_is_never_overwritten(kdbench, tmp_path, option):
+    arguments = ("run", "wine/mlp-l->mlp-s/kd", "--seeds", 1, *SHORT)
+    kdbench(*arguments)
+    (path,) = (tmp_path / "kdbench-results/runs").glob("*/record.json")
+    content = path.read_bytes().replace(b'"schema":1', b'"schema":99', 1)
+    path.write_bytes(content)
+    done = kdbench(*arguments, option)
+    assert done.returncode == 1
+    assert "written by a newer kdbench (schema 99" in done.stderr
+    assert "pip install --upgrade kdbench" in done.stderr
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error"),
+    [
+        ("misbehaving:one_class", "all 8 items are of 1 class"),
+        ("misbehaving:nan", "item 3, column 1 is nan"),
+        ("misbehaving:out_of_range", "item 0 has label 7"),
+        ("misbehaving:few", "needs at least 5 of every class"),
+        ("misbehaving:broken", "RuntimeError: the factory broke"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_told_in_the_record(kdbench, tmp_path, dataset, error):
+    done = kdbench("run", "--dataset", dataset, "--teacher", "mlp-m", "--student", "mlp-s", "--method", "kd",
+                   "--seeds", 1, *SHORT)  # fmt: skip
+    assert done.returncode == 1
+    (record,) = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert record.status == "failed"
+    assert error in record.error
+    assert dataset in record.error
+    assert " ".join(error.split()) in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("student", "error"),
+    [
+        ("misbehaving:wrong_classes", "logits"),
+        ("misbehaving:wrong_shape", "input"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused_by_name(kdbench, tmp_path, student, error):
+    done = kdbench("run", "--dataset", "wine", "--teacher", "mlp-m", "--student", student, "--method", "kd",
+                   "--seeds", 1, *SHORT)  # fmt: skip
+    assert done.returncode == 1
+    (record,) = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert record.status == "failed"
+    assert student in record.error
+    assert error in record.error
+
+
 def test_two_processes_share_one_plan_and_one_store(tmp_path, kdbench):
     command = [sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--seeds", "2", *SHORT, "--workers", "1"]
     both = [

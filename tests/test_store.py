@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import kdbench
-from kdbench.errors import RecordError, StoreError
+from kdbench.errors import NewerRecord, RecordError, StoreError
 from kdbench.records import Cost, Provenance, Record, Throughput, encode
 from kdbench.store import MARKER, Store
 
@@ -148,7 +148,18 @@ def test_a_record_that_cannot_be_read_names_its_file_and_the_way_out(store, cont
     problems: list[RecordError] = []
     assert [r.run_id for r in store.summaries(problems=problems)] == ["whole"]
     assert len(problems) == 1
-    assert store.statuses() == {"whole": "ok"}
+    assert store.statuses(problems=[]) == {"whole": "ok"}
+
+
+def test_a_newer_record_is_there_and_cannot_be_read(store):
+    store.write(a_record("r1"))
+    path = store.directory / "runs/r1/record.json"
+    path.write_bytes(b'{"schema":99,"run_id":"r1"}')
+    assert "r1" in store
+    with pytest.raises(NewerRecord, match="written by a newer kdbench"):
+        store.read("r1")
+    assert store.write(a_record("r1")) is False
+    assert path.read_bytes() == b'{"schema":99,"run_id":"r1"}'
 
 
 def test_a_run_whose_copying_was_interrupted_is_told_from_one_that_is_not_there(store):

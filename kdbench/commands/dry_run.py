@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -20,13 +20,13 @@ from kdbench.records import Summary
 from kdbench.store import MARKER, Store
 
 
-def describe_plan(plan: Plan, execution: Execution, catalog: Catalog) -> str:
+def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Callable[[str], None]) -> str:
     """Every run and whether it is done, and an estimate of the rest: from earlier records, or from a few steps."""
     summaries: list[Summary] = []
     todo = list(plan.runs)
     if (execution.directory / MARKER).exists():
         store = Store.open(execution.directory, create=False)
-        todo, summaries = remaining(plan, store, fresh=False), store.summaries(problems=[])
+        todo, summaries = remaining(plan, store, fresh=False, warn=warn), store.summaries(problems=[])
     pending = {run.run_id for run in todo}
     todo, absent = with_data(todo, catalog)
     lacking = {one.name for one in absent}

@@ -74,17 +74,17 @@ def run_command(
     if dry_run:
         from kdbench.commands.dry_run import describe_plan
 
-        click.echo(describe_plan(plan, execution, catalog))
+        click.echo(describe_plan(plan, execution, catalog, warn))
         return 0
     store = Store.open(out)
-    todo = remaining(plan, store, fresh=not resume)
+    todo = remaining(plan, store, fresh=not resume, warn=warn)
     _tell_what_is_done(plan, todo, out, warn)
     try:
         with _terminable(), progress(len(todo), workers) as display:
             events = HookedEvents(display, plugins, display.say)
             outcome = carry_out(plan, todo, store, execution, execute, catalog, events)
     except KeyboardInterrupt:
-        done = len(plan.runs) - len(remaining(plan, store, fresh=False))
+        done = len(plan.runs) - len(remaining(plan, store, fresh=False, warn=lambda _: None))
         warn(f"interrupted: {done} of {len(plan.runs)} runs are kept in {out}; the same command continues")
         return 130
     _print_leaderboard(outcome, plugins, form, metric)

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from kdbench.catalog import Catalog
-from kdbench.engine.datasets import Dataset, prepare
+from kdbench.engine.datasets import Dataset, prepare, read
 from kdbench.engine.train import Logs, Views
 from kdbench.plan import Run
 
@@ -50,7 +50,7 @@ class RunContext:
         """The run's data on the device."""
         key = (run.combo.dataset, run.fold, run.folds)
         if self._last is None or self._last[0] != key:
-            raw = self.catalog.find("dataset", run.combo.dataset).load()()
+            raw = read(self.catalog.find("dataset", run.combo.dataset))
             self._last = key, prepare(run.combo.dataset, raw, fold=run.fold, folds=run.folds)
         dataset = self._last[1]
         student, teacher = dataset.view(run.combo.student_view), dataset.view(run.combo.teacher_view)

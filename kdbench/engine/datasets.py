@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdbench.catalog import Entry
 from kdbench.data import Data, DatasetInfo, Preprocess, Task
 from kdbench.engine.cleaning import Checked, check_and_clean
 from kdbench.engine.splits import Positions, draw_fold, draw_split
-from kdbench.errors import InvalidData, UnknownName, UsageError
+from kdbench.errors import InvalidData, KdbenchError, UnknownName, UsageError
 from kdbench.names import did_you_mean
 
 PROTOCOL = 1
@@ -95,6 +97,22 @@ class Dataset:
             view=view,
             class_names=self.classes,
         )
+
+
+def read(entry: Entry) -> Data:
+    """What the dataset's factory gives. Raises: InvalidData naming its plugin where it raises anything untyped."""
+    factory = entry.load()
+    try:
+        data: Data = factory()
+    except KdbenchError:
+        raise
+    except Exception as error:  # a factory is third-party code: its error is attributed and re-raised typed
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InvalidData(
+            f"dataset {entry.name!r} of plugin {entry.plugin!r} cannot be read",
+            f"its factory raised {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
+        ) from error
+    return data
 
 
 def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Dataset:

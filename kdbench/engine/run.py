@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kdbench import kernels
-from kdbench.catalog import Catalog
+from kdbench.catalog import Catalog, Entry
 from kdbench.engine import cost as costs
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
@@ -26,7 +26,7 @@ from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.teachers import obtain_teacher, probabilities, steps_per_epoch, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged, KdbenchError, MethodFailed
+from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
 from kdbench.method import Method, Pair
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
@@ -176,7 +176,7 @@ def _evaluate(
     validation = probabilities(model, data.validation.student, fabric)
     metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
     plugin_metrics = {
-        entry.name: float(entry.load()(answers, labels))
+        entry.name: _plugin_metric(entry, answers, labels)
         for entry in catalog.entries("metric")
         if run.task in entry.metadata.get("tasks", (run.task,))
     }
@@ -185,6 +185,13 @@ def _evaluate(
         "val_metrics": score(validation, data.dataset.validation.labels.numpy()),
         "confusion": confusion(answers, labels, len(data.dataset.classes)),
     }
+
+
+def _plugin_metric(entry: Entry, answers: NDArray[Any], labels: NDArray[Any]) -> float:
+    try:
+        return float(entry.load()(answers, labels))
+    except Exception as error:
+        raise PluginError(f"metric {entry.name!r} of plugin {entry.plugin!r} failed", describe(error)) from error
 
 
 def _provenance(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher: Teacher) -> Provenance:
