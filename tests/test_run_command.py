@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -158,6 +159,34 @@ def test_a_directory_that_may_not_be_written_to_is_refused(kdbench, tmp_path):
     assert f"cannot use {parent}/results as a results directory" in done.stderr
     assert "choose a directory that you can write to" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files cannot be limited there")
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [(1, "error: cannot write run"), (600, "teacher 'mlp-l' could not be had: cannot keep the trained teacher in")],
+)
+def test_a_full_disk_is_told_and_loses_nothing(kdbench, tmp_path, blocks, message):
+    """A limit on the size of files (ulimit -f) refuses to write as a full disk does."""
+    arguments = ("run", "wine/mlp-l->mlp-s/kd", "--seeds", 1, *SHORT)
+    pair = ("--dataset", "wine", "--teacher", "mlp-m", "--student", "mlp-s")
+    kept = kdbench("run", *pair, "--method", "scratch", "--seeds", 1, *SHORT)
+    assert kept.returncode == 0, kept.stderr
+    command = " ".join(shlex.quote(part) for part in (sys.executable, "-m", "kdbench", *map(str, arguments)))
+    full = subprocess.run(
+        ["bash", "-c", f"ulimit -f {blocks}; exec {command}"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert full.returncode == 1
+    assert message in full.stderr
+    assert "Traceback" not in full.stderr
+    assert "free some space" in full.stderr
+    assert not list((tmp_path / "kdbench-results/tmp").iterdir())
+    assert not list((tmp_path / "kdbench-results/teachers").glob("*.part"))
+    again = kdbench(*arguments)
+    assert again.returncode == 0, again.stderr
+    statuses = Store.open(tmp_path / "kdbench-results", create=False).statuses()
+    assert list(statuses.values()) == ["ok", "ok"]
 
 
 def test_a_truncated_record_is_told_and_its_run_done_again(kdbench, tmp_path):

@@ -15,9 +15,12 @@ import msgspec
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import nn
 
+from kdbench.durable import reason
 from kdbench.engine.checkpoints import load_weights, save_weights, weights_fingerprint
+from kdbench.errors import StoreError
 from kdbench.records import SCHEMA
 
 
@@ -89,5 +92,8 @@ def _keep(directory: Path, model: nn.Module, trained: TrainedTeacher, seconds: f
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
         temporary.rename(directory)
+    except (OSError, SafetensorError) as error:
+        fix = "free some space, or choose another directory with --out DIR; then run again"
+        raise StoreError(f"cannot keep the trained teacher in {directory}", reason(error), fix) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
