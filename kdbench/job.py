@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from kdbench.catalog import Catalog
 from kdbench.errors import DataNotAvailable, NewerRecord, RecordError
@@ -15,19 +14,6 @@ from kdbench.store import Store
 
 _DONE = {"ok", "diverged"}
 """Statuses that running again would only repeat: training is deterministic, crashes and time limits are not."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a plan came to."""
-
-    summaries: list[Summary]
-    not_run: tuple[NotRun, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 where every run is fine, 1 where some failed."""
-        return int(any(summary.status != "ok" for summary in self.summaries))
 
 
 def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], None]) -> list[Run]:
@@ -73,15 +59,12 @@ def carry_out(
     store: Store,
     execution: Execution,
     executor: Executor,
-    catalog: Catalog,
     events: Events,
-) -> Outcome:
+) -> list[Summary]:
     """Execute what is left of a plan; the records of all of its runs."""
-    todo, absent = with_data(todo, catalog)
     if todo:
         executor(todo, execution, events)
-    summaries = store.summaries([run.run_id for run in plan.runs])
-    return Outcome(summaries, (*plan.not_run, *absent))
+    return store.summaries([run.run_id for run in plan.runs])
 
 
 class HookedEvents:

@@ -8,18 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from kdbench.device import resolve_device
 from kdbench.errors import UnknownName
 from kdbench.executors import Execution
-from kdbench.job import HookedEvents, Outcome, carry_out, remaining
+from kdbench.job import HookedEvents, carry_out, remaining, with_data
 from kdbench.outcomes import now
-from kdbench.plan import Plan, Repeats, make_plan
+from kdbench.plan import NotRun, Plan, Repeats, Run, make_plan
 from kdbench.plugins import Plugins
 from kdbench.progress import progress
+from kdbench.records import Summary
 from kdbench.select import Selection
 from kdbench.store import Store
 
@@ -77,18 +77,19 @@ def run_command(
         click.echo(describe_plan(plan, execution, catalog, warn))
         return 0
     store = Store.open(out)
-    todo = remaining(plan, store, fresh=not resume, warn=warn)
-    _tell_what_is_done(plan, todo, out, warn)
+    pending = remaining(plan, store, fresh=not resume, warn=warn)
+    todo, absent = with_data(pending, catalog)
+    _tell_what_is_done(plan, pending, todo, out, warn)
     try:
         with _terminable(), progress(len(todo), workers) as display:
             events = HookedEvents(display, plugins, display.say)
-            outcome = carry_out(plan, todo, store, execution, execute, catalog, events)
+            summaries = carry_out(plan, todo, store, execution, execute, events)
     except KeyboardInterrupt:
         done = len(plan.runs) - len(remaining(plan, store, fresh=False, warn=lambda _: None))
         warn(f"interrupted: {done} of {len(plan.runs)} runs are kept in {out}; the same command continues")
         return 130
-    _print_leaderboard(outcome, plugins, form, metric)
-    return outcome.exit_code
+    _print_leaderboard(summaries, [*plan.not_run, *absent], plugins, form, metric)
+    return int(any(summary.status != "ok" for summary in summaries))
 
 
 def _check_report(plugins: Plugins, form: str, metric: str | None) -> None:
@@ -103,22 +104,23 @@ def _check_report(plugins: Plugins, form: str, metric: str | None) -> None:
         raise UnknownName(f"unknown metric {metric!r}", did_you_mean(metric, known), f"known: {', '.join(known)}")
 
 
-def _tell_what_is_done(plan: Plan, todo: list[Any], out: Path, warn: Callable[[str], None]) -> None:
-    done = len(plan.runs) - len(todo)
+def _tell_what_is_done(plan: Plan, pending: list[Run], todo: list[Run], out: Path, warn: Callable[[str], None]) -> None:
+    done, lacking = len(plan.runs) - len(pending), len(pending) - len(todo)
     if done:
         rest = f"{len(todo)} to go" if todo else "nothing to do (--fresh runs them again)"
-        warn(f"{done} of {len(plan.runs)} runs are done already in {out}: {rest}")
+        without = f", {lacking} have no data on this machine" if lacking else ""
+        warn(f"{done} of {len(plan.runs)} runs are done already in {out}: {rest}{without}")
 
 
-def _print_leaderboard(outcome: Outcome, plugins: Plugins, form: str, metric: str | None) -> None:
+def _print_leaderboard(
+    summaries: list[Summary], not_run: list[NotRun], plugins: Plugins, form: str, metric: str | None
+) -> None:
     from kdbench.metric_info import lower_is_better
     from kdbench.report.formats import render
     from kdbench.report.leaderboard import leaderboards
 
-    boards = leaderboards(outcome.summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
-    click.echo(
-        render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=outcome.not_run), nl=False
-    )
+    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
+    click.echo(render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=not_run), nl=False)
 
 
 @contextmanager

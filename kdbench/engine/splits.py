@@ -111,7 +111,10 @@ def _grouped_parts(labels: NDArray[Any], groups: NDArray[Any], parts: int) -> ND
 
     from sklearn.model_selection import StratifiedGroupKFold
 
-    parts = min(parts, int(np.bincount(labels).max()))  # the splitter refuses more parts than a class has items
+    # The splitter refuses more parts than there are groups, or than a class has items; an empty split is told later.
+    parts = min(parts, int(np.bincount(labels).max()), len(np.unique(groups)))
+    if parts < 2:
+        return np.zeros(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=_SEED)
     part = np.empty(len(labels), dtype=np.int64)
     with warnings.catch_warnings():

@@ -1,0 +1,98 @@
+"""The conformance kit passes what keeps kdbench's promises, and names the promise that is broken."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kdbench
+from kdbench.data import DatasetInfo
+from kdbench.testing import check_dataset, check_method, check_model
+
+pytest_plugins = ["pytester"]
+CALLS = itertools.count()
+
+
+class Base(kdbench.Method):
+    needs = kdbench.needs(logits=True)
+
+    def loss(self, batch, student, teacher):
+        return batch.cross_entropy(student.logits)
+
+
+class Random(Base):
+    def loss(self, batch, student, teacher):
+        return batch.cross_entropy(student.logits) * (1 + 0.1 * next(CALLS))
+
+
+class MovesTeacher(Base):
+    def step(self, trainer, batch):
+        terms = super().step(trainer, batch)
+        with torch.no_grad():
+            next(trainer.teacher.module.parameters()).add_(0.1)
+        return terms
+
+
+class Idle(Base):
+    def step(self, trainer, batch):
+        return {"loss": torch.zeros(())}
+
+
+class NoLoss(kdbench.Method):
+    pass
+
+
+def test_a_sound_method_passes():
+    check_method(Base)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (object, "is not a subclass of kdbench.Method"),
+        (Base(), "is not a class"),
+        (Random, "two trainings with the same seed differ"),
+        (MovesTeacher, "of the teacher changed, but trains_teacher is False"),
+        (Idle, "no parameter of the student changed"),
+    ],
+)
+def test_a_broken_promise_of_a_method_is_named(method, message):
+    with pytest.raises(AssertionError, match=message):
+        check_method(method)
+
+
+def test_a_method_without_a_loss_says_so():
+    with pytest.raises(NotImplementedError, match=r"NoLoss defines neither loss\(\) nor step\(\) nor fit\(\)"):
+        check_method(NoLoss)
+
+
+def test_datasets():
+    inputs = np.random.default_rng(0).normal(size=(30, 2))
+    check_dataset(lambda: kdbench.Data(inputs, np.arange(30) % 2, ["a", "b"]))
+    with pytest.raises(AssertionError, match=r"returned list, not kdbench\.Data"):
+        check_dataset(lambda: [])
+    with pytest.raises(AssertionError, match="gives different content"):
+        check_dataset(lambda: kdbench.Data(inputs + next(CALLS), np.arange(30) % 2, ["a", "b"]))
+
+
+def test_models():
+    info = DatasetInfo("made up", "multiclass", 3, (4,), 10)
+    check_model(lambda info: nn.Linear(4, 3), info)
+    with pytest.raises(kdbench.ModelMismatch, match=r"it returned \(2, 5\)"):
+        check_model(lambda info: nn.Linear(4, 5), info)
+
+
+def test_the_fixture_runs_the_command_line(pytester):
+    pytester.makepyfile(
+        """
+        def test_it(kdbench_command):
+            done = kdbench_command("list", "methods", "--json")
+            assert done.exit_code == 0, done.stderr
+            assert "kd" in {method["name"] for method in done.json()}
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
