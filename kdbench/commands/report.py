@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdbench.catalog import Catalog
 from kdbench.errors import RecordError
+from kdbench.records import Summary
 from kdbench.store import Store
 
 
@@ -20,9 +21,14 @@ def report_command(
     from kdbench.report.leaderboard import leaderboards
 
     check_format(form, catalog)
+    boards = leaderboards(read_summaries(directory, warn), metric=metric, lower_is_better=lower_is_better(catalog))
+    return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
+
+
+def read_summaries(directory: Path, warn: Callable[[str], None]) -> list[Summary]:
+    """The runs of a results directory; damaged records are told and left out. Raises: StoreError."""
     problems: list[RecordError] = []
     summaries = Store.open(directory, create=False).summaries(problems=problems)
     for problem in problems:
         warn(f"warning: {problem}")
-    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
-    return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
+    return summaries

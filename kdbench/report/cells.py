@@ -42,7 +42,7 @@ def columns(board: Leaderboard) -> list[Column]:
         Column("difference", f"Δ vs {one_line(board.baseline)} (95% CI)", [_difference(board, row) for row in rows], 1),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
         *(
-            _column(name, _titled(name), [row.metrics.get(name) for row in rows], _metric(name), 8 + place)
+            _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), 8 + place)
             for place, name in enumerate(secondary)
         ),
         _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
@@ -59,7 +59,7 @@ def headline(board: Leaderboard) -> str:
     """The teacher's metric, the sizes, the seeds and the recipe, in one line."""
     parts = []
     if board.teacher_mean is not None:
-        show = _metric(board.metric)
+        show = metric_format(board.metric)
         spread = f" ({show(board.teacher_range[0])} to {show(board.teacher_range[1])})" if board.teacher_range else ""
         unit = "%" if board.metric_percent else ""
         parts.append(f"teacher {_name(board)} {show(board.teacher_mean)}{unit}{spread}")
@@ -144,7 +144,8 @@ def _titled(name: str) -> str:
     return one_line(name) if info is None else f"{info.title} %" if info.percent else info.title
 
 
-def _metric(name: str, *, signed: bool = False) -> Callable[[float], str]:
+def metric_format(name: str, *, signed: bool = False) -> Callable[[float], str]:
+    """How a value of the metric is written: as a percentage without its sign where it is one."""
     from kdbench.metric_info import METRICS
 
     sign = "+" if signed else ""
@@ -154,14 +155,14 @@ def _metric(name: str, *, signed: bool = False) -> Callable[[float], str]:
 
 
 def _mean(board: Leaderboard, row: Row) -> str:
-    show = _metric(board.metric)
+    show = metric_format(board.metric)
     if row.mean is None:
         return _unfinished(row) if row.error is not None else NOTHING
     return show(row.mean) + (f" ± {show(row.half_width)}" if row.half_width is not None else "")
 
 
 def _difference(board: Leaderboard, row: Row) -> str:
-    show = _metric(board.metric, signed=True)
+    show = metric_format(board.metric, signed=True)
     if row.difference is None:
         return NOTHING
     half = row.difference_half_width

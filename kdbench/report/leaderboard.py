@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 from kdbench.errors import UnknownName
 from kdbench.names import did_you_mean
 from kdbench.records import Summary
+from kdbench.report.grouping import RowRuns, group, rows_of
 from kdbench.report.labels import row_labels, settings_text
 from kdbench.report.notes import board_notes
 from kdbench.report.statistics import Interval, mean_interval, paired_interval
@@ -131,79 +131,22 @@ def leaderboards(
     """
     records = list(summaries)
     if metric is not None:
-        _check_metric(metric, records)
-    groups = _group(records)
+        check_metric(metric, records)
+    groups = group(records)
     versions = {identity: len(by_data) for identity, by_data in groups.items()}
     return [
-        _leaderboard(group, metric, baseline, lower_is_better, versions[identity])
+        _leaderboard(members, metric, baseline, lower_is_better, versions[identity])
         for identity in sorted(groups)
-        for _, group in sorted(groups[identity].items())
+        for _, members in sorted(groups[identity].items())
     ]
 
 
-def _check_metric(metric: str, records: list[Summary]) -> None:
+def check_metric(metric: str, records: list[Summary]) -> None:
+    """Raise UnknownName where runs have metrics and none has this one."""
     known = {name for record in records for name in record.metrics}
     if known and metric not in known:
         names = ", ".join(sorted(known))
         raise UnknownName(f"no run has a metric {metric!r}", did_you_mean(metric, known), f"choose one of {names}")
-
-
-def _group(records: list[Summary]) -> dict[tuple[Any, ...], dict[str, list[Summary]]]:
-    """The records of each board, by what identifies it and by the fingerprint of its data."""
-    groups: dict[tuple[Any, ...], dict[str, list[Summary]]] = defaultdict(lambda: defaultdict(list))
-    for r in records:
-        views = (r.teacher_view or "", r.student_view or "")
-        identity = (r.dataset, r.teacher, r.student, *views, r.teacher_recipe or "", r.folds or 0)
-        groups[identity][r.provenance.dataset_fingerprint].append(r)
-    for by_data in groups.values():
-        if "" in by_data and len(by_data) > 1:  # failed before the data was read: most likely the current data
-            unknown = by_data.pop("")
-            latest = max(by_data, key=lambda name: max(r.finished for r in by_data[name]))
-            by_data[latest].extend(unknown)
-    return groups
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """The runs of one row: one per seed and fold."""
-
-    first: Summary
-    by_seed: dict[tuple[int, int], Summary]
-    values: dict[tuple[int, int], float]
-
-    @property
-    def recipe_key(self) -> bytes:
-        return _recipe_key(self.first)
-
-
-def _recipe_key(record: Summary) -> bytes:
-    return msgspec.json.encode([record.recipe, record.recipe_settings, record.recipe_overrides], order="sorted")
-
-
-def _row_key(record: Summary) -> bytes:
-    return msgspec.json.encode([record.method, record.params, record.overrides], order="sorted") + _recipe_key(record)
-
-
-def _rows_of(records: list[Summary], metric: str) -> tuple[list[_Runs], int]:
-    """The runs of each row, and how many runs were left out because another has the same seed and fold."""
-    grouped: dict[bytes, dict[tuple[int, int], Summary]] = defaultdict(dict)
-    repeated = 0
-    for record in records:
-        runs, place = grouped[_row_key(record)], (record.seed, -1 if record.fold is None else record.fold)
-        if place in runs:
-            repeated += 1
-            record = max(runs[place], record, key=lambda r: (r.status == "ok", r.finished, r.run_id))
-        runs[place] = record
-    rows = []
-    for runs in grouped.values():
-        ordered = dict(sorted(runs.items()))
-        values = {
-            place: value
-            for place, record in ordered.items()
-            if record.status == "ok" and (value := record.metrics.get(metric)) is not None
-        }
-        rows.append(_Runs(next(iter(ordered.values())), ordered, values))
-    return rows, repeated
 
 
 def _leaderboard(
@@ -214,7 +157,7 @@ def _leaderboard(
     metric = metric or _default_metric(records)
     info = METRICS.get(metric)
     higher = info.higher_is_better if info else metric not in lower_is_better
-    runs, repeated = _rows_of(records, metric)
+    runs, repeated = rows_of(records, metric)
     baselines = {row.recipe_key: row for row in runs if row.first.method == baseline and not row.first.overrides}
     counted = [r for row in runs for r in row.by_seed.values()]
     teachers = _teachers(counted, metric)
@@ -284,7 +227,7 @@ def _teachers(records: list[Summary], metric: str) -> list[float]:
     return list(found.values())
 
 
-def _row(runs: _Runs, label: str, baseline: _Runs | None, teacher: float | None, higher: bool) -> Row:
+def _row(runs: RowRuns, label: str, baseline: RowRuns | None, teacher: float | None, higher: bool) -> Row:
     first, records = runs.first, list(runs.by_seed.values())
     done = [r for r in records if r.status == "ok"]
     unfinished = [r for r in records if r.status != "ok"]
@@ -337,7 +280,7 @@ def _verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bo
 
 
 def _gap_recovered(
-    difference: Interval | None, baseline: _Runs | None, teacher: float | None, higher: bool
+    difference: Interval | None, baseline: RowRuns | None, teacher: float | None, higher: bool
 ) -> float | None:
     scratch = mean_interval(list(baseline.values.values())) if baseline is not None else None
     if difference is None or teacher is None or scratch is None or scratch.half_width is None:
