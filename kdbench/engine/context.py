@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,22 @@ class RunContext:
     def __init__(self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int) -> None:
         self.catalog, self.directory = catalog, directory
         self.plugins, self.workers = plugins, workers
+        self.readers: Sequence[tuple[str, dict[str, Any]]] = ()
         self._last: tuple[tuple[str, int | None, int | None], Dataset] | None = None
 
     @property
     def bank(self) -> Path:
         """Where trained teachers and their signals are kept."""
         return self.directory / "teachers"
+
+    def teacher_features(self) -> tuple[str, ...]:
+        """The teacher's features that `readers`, methods with their parameters, take from the bank."""
+        names: dict[str, None] = {}
+        for method, params in self.readers:
+            made = self.catalog.find("method", method).load()(**params)
+            if not made.trains_teacher and not made.needs.input_grad:
+                names.update(dict.fromkeys(made.needs.teacher_features))
+        return tuple(names)
 
     def data(self, run: Run, device: torch.device) -> RunData:
         """The run's data on the device."""

@@ -80,7 +80,7 @@ def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: st
     pair = _pair(run, context, fabric, data, teacher, method)
     method.check(pair)
     with clock.phase("signals"):
-        source = teacher_source(run, method, teacher, data.train)
+        source = teacher_source(run, method, teacher, data.train, context.teacher_features)
     seed_global(run.seed, "training")
     trainer = Trainer(
         fabric=fabric, method=method, pair=pair, teacher=source, train=data.train, validation=data.validation,

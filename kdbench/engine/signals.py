@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdbench.engine.evaluate import BATCH
 from kdbench.engine.features import FeatureTap, resolve
+from kdbench.errors import ModelMismatch
 from kdbench.method import Batch, Needs, Outputs
 
 IN_MEMORY_BYTES = 256 * 2**20
@@ -99,29 +100,58 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def stored_signals(
-    module: nn.Module, name: str, inputs: Tensor, features: tuple[str, ...], directory: Path
+    module: nn.Module,
+    name: str,
+    inputs: Tensor,
+    features: tuple[str, ...],
+    directory: Path,
+    others: Callable[[], tuple[str, ...]] = tuple,
 ) -> tuple[dict[str, Tensor], int] | None:
     """The teacher's logits and named features on `inputs`, computed at most once for all processes.
 
     Kept as one .npy file a signal under `directory` (which stands for one teacher and split); small ones are read into
     memory, larger ones memory-mapped. Returns the signals and how many items the teacher was run on, or None where
-    they would take more than `ON_DISK_BYTES`.
+    they would take more than `ON_DISK_BYTES`. `others` are features that are kept in the same pass, as far as the model
+    has them and there is room, because another method will ask for them.
     """
-    paths = {"logits": "logits", **{feature: resolve(module, feature, name) for feature in features}}
-    files = {signal: directory / f"{_file_name(path)}.npy" for signal, path in paths.items()}
+    files = _files(directory, {feature: resolve(module, feature, name) for feature in features})
     directory.mkdir(parents=True, exist_ok=True)
     ran_on = 0
     with FileLock(directory / "lock"):
         missing = [signal for signal, file in files.items() if not file.exists()]
         if missing:
-            tap = FeatureTap(module, [signal for signal in missing if signal != "logits"], name)
-            try:
-                ran_on = _compute(module, tap, inputs, {signal: files[signal] for signal in missing})
-            finally:
-                tap.close()
+            more = _files(directory, _resolvable(module, name, others()))
+            wanted = {file: signal for signal, file in (files | more).items() if not file.exists()}
+            ran_on = _keep(module, name, inputs, {signal: file for file, signal in wanted.items()})
+            if ran_on == 0:  # too large together: what this method needs may still fit
+                ran_on = _keep(module, name, inputs, {signal: files[signal] for signal in missing})
             if ran_on == 0:
                 return None
     return {signal: _load(file, inputs.device) for signal, file in files.items()}, ran_on
+
+
+def _files(directory: Path, paths: Mapping[str, str]) -> dict[str, Path]:
+    """The file of each signal: features of the same module share one."""
+    return {
+        "logits": directory / "logits.npy",
+        **{signal: directory / f"{_file_name(path)}.npy" for signal, path in paths.items()},
+    }
+
+
+def _resolvable(module: nn.Module, name: str, features: tuple[str, ...]) -> dict[str, str]:
+    paths = {}
+    for feature in features:
+        with suppress(ModelMismatch):  # the run that asks for what the model lacks is told by name
+            paths[feature] = resolve(module, feature, name)
+    return paths
+
+
+def _keep(module: nn.Module, name: str, inputs: Tensor, files: Mapping[str, Path]) -> int:
+    tap = FeatureTap(module, [signal for signal in files if signal != "logits"], name)
+    try:
+        return _compute(module, tap, inputs, files)
+    finally:
+        tap.close()
 
 
 def _file_name(path: str) -> str:

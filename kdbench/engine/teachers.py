@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,13 @@ def train_supervised(
     return trainer
 
 
-def teacher_source(run: Run, method: Method, teacher: Teacher, train: Views) -> TeacherSource:
-    """Where the trainer gets the teacher's outputs from: computed once where its inputs repeat every epoch."""
+def teacher_source(
+    run: Run, method: Method, teacher: Teacher, train: Views, others: Callable[[], tuple[str, ...]]
+) -> TeacherSource:
+    """Where the trainer gets the teacher's outputs from: computed once where its inputs repeat every epoch.
+
+    `others` tells the features that the other methods will ask of it, asked only where the teacher has to run.
+    """
     needs, name = method.needs, run.combo.teacher
     if method.trains_teacher:
         return LiveTeacher(teacher.module, needs, name, trains=True)
@@ -94,7 +100,7 @@ def teacher_source(run: Run, method: Method, teacher: Teacher, train: Views) -> 
         return NoTeacher()
     if not run.recipe.augment and not needs.input_grad:
         directory = teacher.directory / "signals"
-        stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory)
+        stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory, others)
         if stored is not None:
             return StoredTeacher(teacher.module, *stored)
     return LiveTeacher(teacher.module, needs, name, trains=False)

@@ -121,6 +121,10 @@ class _Schedule:
         self.waiting = list(self.runs)
         self.busy: list[Run] = []
         self.teachers = {run.teacher_id: _Teacher() for run in self.runs}
+        self.readers: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {}
+        for run in self.runs:
+            reader = (run.combo.method, run.params)
+            self.readers.setdefault(run.teacher_id, {})[repr(reader)] = reader
         self.store = Store.open(self.execution.directory)
         self.spawned = 0
 
@@ -153,7 +157,7 @@ class _Schedule:
         for run in self.waiting:
             teacher = self.teachers[run.teacher_id]
             if teacher.state == "ready":
-                return Task("run", run)
+                return Task("run", run, tuple(self.readers[run.teacher_id].values()))
             if teacher.state == "waiting":
                 return Task("teacher", run)
         return None

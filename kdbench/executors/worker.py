@@ -30,10 +30,15 @@ TASK_MARK = "=== kdbench task"
 
 @dataclass(frozen=True)
 class Task:
-    """Train the teacher of a run, execute a run, or time a few of its steps."""
+    """Train the teacher of a run, execute a run, or time a few of its steps.
+
+    `readers` are the methods, with their parameters, of all runs that read the same teacher's stored signals: what they
+    need of it is computed in one pass.
+    """
 
     kind: Literal["teacher", "run", "probe"]
     run: Run
+    readers: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def _serve(task: Task, context: RunContext, store: Store, execution: Execution, 
             return _train_teacher(task.run, context, on_epoch)
         case "run":
             try:
+                context.readers = task.readers
                 return _execute(task.run, context, store, execution, on_epoch)
             except StoreError as error:
                 return Message("fatal", {"what": error.what, "why": error.why, "fix": error.fix})

@@ -112,6 +112,22 @@ def test_another_signal_is_added_without_the_first(tmp_path):
     torch.testing.assert_close(stored["stage1"], teacher.hidden(inputs))
 
 
+def test_what_other_methods_will_ask_for_is_kept_in_the_same_pass(tmp_path):
+    teacher, inputs = Counting().eval(), torch.randn(10, 3)
+    _, ran_on = stored_signals(teacher, "t", inputs, (), tmp_path, lambda: ("last", "stage1", "no such layer"))
+    stored, again = stored_signals(teacher, "t", inputs, ("stage1",), tmp_path)
+    assert (ran_on, again, teacher.items) == (10, 0, 10)
+    torch.testing.assert_close(stored["stage1"], teacher.hidden(inputs))
+
+
+def test_what_other_methods_need_is_left_out_where_there_is_no_room(tmp_path, monkeypatch):
+    teacher, inputs = Counting().eval(), torch.randn(10, 3)
+    monkeypatch.setattr(signals, "ON_DISK_BYTES", teacher(inputs).nbytes)
+    _, ran_on = stored_signals(teacher, "t", inputs, (), tmp_path, lambda: ("stage1",))
+    assert ran_on == 10
+    assert [file.name for file in tmp_path.glob("*.npy")] == ["logits.npy"]
+
+
 def test_signals_that_would_fill_the_disk_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(signals, "ON_DISK_BYTES", 10)
     assert stored_signals(Counting(), "t", torch.randn(10, 3), (), tmp_path) is None
