@@ -112,12 +112,17 @@ def _largest_factor(arguments: Options) -> float:
         rows = arguments.get(f"{prefix}row_scale")
         scale = abs(arguments.get(f"{prefix}scale", 0.0))
         found = max(found, scale if rows is None else scale * float(rows.abs().max()))
-    return found
+    return found * (max(arguments["alpha"], arguments["beta"]) if {"alpha", "beta"} <= set(arguments) else 1.0)
 
 
 def _smallest_temperature(arguments: Options) -> float:
+    """What the logits are divided by, in the row where that is least."""
     rows = arguments["row_temperature"]
-    return arguments["temperature"] if rows is None else float(rows.min())
+    temperature = arguments["temperature"] if rows is None else float(rows.min())
+    if not arguments.get("standardize"):
+        return temperature
+    deviations = arguments["student"].double().std(-1, correction=0)
+    return temperature * float(deviations[deviations > 0].min())
 
 
 def _distance(name: str, got: Tensor, want: Tensor, tolerance: float, absolute: float) -> tuple[float, float]:
