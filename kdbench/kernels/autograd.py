@@ -43,7 +43,7 @@ def losses(
     if grad_mode and any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
         return _plain(operator, student, arguments, rowwise)
     compiled = native(operator.name, student.device)
-    if grad_mode and student.requires_grad and (compiled is not None or in_place):
+    if grad_mode and student.requires_grad and (compiled is not None or in_place or operator.closed is not None):
         loss, totals = _apply(student, operator, arguments, rowwise, in_place)
         return Losses(loss, totals)
     if compiled is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from kdbench.errors import InvalidParameter
 from kdbench.kernels import checks
 from kdbench.kernels.autograd import loss_and_grad, losses, upstream_factor
+from kdbench.kernels.kl_closed import kl_and_grad
 from kdbench.kernels.operators import Operator
 from kdbench.kernels.options import REDUCTIONS, TEACHER_IS, Reduction, TeacherIs
 from kdbench.kernels.rows import as_rows, factors, scaled, unread, whole
@@ -153,4 +154,20 @@ def _with_upstream(arguments: KlArguments, upstream: Tensor) -> KlArguments:
     return arguments._replace(row_scale=upstream_factor(arguments.row_scale, upstream))
 
 
-KL: Operator[KlArguments] = Operator("kl", 1, KlArguments, _row_losses, lambda total, _: total, _with_upstream)
+def _closed(student: Tensor, arguments: KlArguments) -> tuple[Tensor, Tensor] | None:
+    """Contributions of the rows, (N, 1), and the gradient, in the student's memory."""
+    teacher, temperature, row_temperature, scale, row_scale, teacher_is, standardize = arguments
+    if teacher_is != TEACHER_IS["logits"] or standardize:
+        return None
+    rows, grad = kl_and_grad(
+        student,
+        teacher.to(student.dtype),
+        temperature if row_temperature is None else row_temperature.unsqueeze(1),
+        scale if row_scale is None else scale * row_scale.unsqueeze(1),
+    )
+    return rows.unsqueeze(1), grad
+
+
+KL: Operator[KlArguments] = Operator(
+    "kl", 1, KlArguments, _row_losses, lambda total, _: total, _with_upstream, closed=_closed
+)

@@ -39,6 +39,8 @@ class Operator(Generic[A]):
             differentiable.
         total: (contributions summed over rows, shape (terms,), arguments) -> totals, the loss first.
         with_upstream: (arguments, upstream (N,)) -> arguments whose row factors are multiplied by it.
+        closed: (student in the accumulation dtype, whose memory may become the gradient, arguments) -> contributions
+            and gradient in closed form, or None where the arguments need autograd.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Operator(Generic[A]):
     row_losses: Callable[[Tensor, A], Tensor]
     total: Callable[[Tensor, A], Tensor]
     with_upstream: Callable[[A, Tensor], A]
+    closed: Callable[[Tensor, A], tuple[Tensor, Tensor] | None] | None = None
 
     def losses(self, student: Tensor, arguments: A) -> tuple[Tensor, Tensor]:
         """Row losses and totals, differentiable in every tensor."""
@@ -64,18 +67,38 @@ class Operator(Generic[A]):
 
     def __call__(self, student: Tensor, *values: object) -> Fused:
         """Row losses, totals and gradient; the student's logits are not changed."""
+        acc = accumulation(student.dtype)
+        copy = student.detach().to(acc, copy=True) if self.closed else student
+        fused = self._in_closed_form(copy, student.dtype, values)
+        return fused or self._by_autograd(student, values)
+
+    def in_place(self, student: Tensor, *values: object) -> tuple[Tensor, Tensor]:
+        """Row losses and totals; the gradient replaces the student's logits."""
+        memory = student.detach()
+        fused = self._in_closed_form(memory.to(accumulation(student.dtype)), student.dtype, values)
+        rows, totals, grad = fused or self._by_autograd(student, values)
+        if grad.data_ptr() != memory.data_ptr():
+            memory.copy_(grad)
+        return rows, totals
+
+    def _in_closed_form(self, student: Tensor, dtype: torch.dtype, values: tuple[object, ...]) -> Fused | None:
+        arguments = self.arguments(*values)
+        if self.closed is None or 0 in student.shape:
+            return None
+        with torch.no_grad():
+            result = self.closed(student, arguments)
+            if result is None:
+                return None
+            rows, grad = result
+            return Fused(rows, self.total(rows.sum(0), arguments), grad.to(dtype))
+
+    def _by_autograd(self, student: Tensor, values: tuple[object, ...]) -> Fused:
         arguments = self.arguments(*values)
         with torch.enable_grad():
             leaf = student.detach().requires_grad_()
             rows, totals = self.losses(leaf, arguments)
             (grad,) = torch.autograd.grad(totals[0], leaf)
         return Fused(rows.detach(), totals.detach(), grad)
-
-    def in_place(self, student: Tensor, *values: object) -> tuple[Tensor, Tensor]:
-        """Row losses and totals; the gradient replaces the student's logits."""
-        rows, totals, grad = self(student, *values)
-        student.detach().copy_(grad)
-        return rows, totals
 
 
 Native = Callable[..., tuple[Tensor, ...]]
