@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import InvalidParameter
+from kdbench.kernels.tracing import traced
 
 VARIABLE = "KDBENCH_KERNELS_CHECK"
 
@@ -21,8 +22,8 @@ _checking: ContextVar[bool] = ContextVar("kdbench_kernels_check", default=os.env
 
 
 def checking() -> bool:
-    """Whether check mode is on."""
-    return _checking.get()
+    """Whether check mode is on; never where values cannot be looked at, as within torch.compile."""
+    return not traced() and _checking.get()
 
 
 @contextmanager

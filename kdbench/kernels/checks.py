@@ -141,7 +141,7 @@ def temperature(function: str, student: Tensor, value: float | Tensor) -> None:
         on_device(function, student, "temperature", value)
     elif value.device.type != "cpu":
         on_device(function, student, "temperature", value)
-    if (value.device.type == "cpu" or checking()) and not traced():
+    if checking() or (value.device.type == "cpu" and not traced()):
         check_positive(function, value)
 
 
@@ -157,14 +157,14 @@ def labels(function: str, student: Tensor, value: Tensor, ignore_index: int) -> 
         )
     shape(function, "labels", value, student.shape[:-1], "one label per row")
     on_device(function, student, "labels", value)
-    if (value.device.type == "cpu" or checking()) and not traced():
+    if checking() or (value.device.type == "cpu" and not traced()):
         return check_range(function, "labels", value, student.shape[-1], ignore_index)
     return False
 
 
 def listed(function: str, indices: Tensor, classes: int, empty: int) -> None:
     """In check mode, raise InvalidParameter for a listed class that does not exist; `empty` marks no class."""
-    if checking() and not traced():
+    if checking():
         check_range(function, "teacher_indices", indices, classes, empty)
 
 
@@ -210,7 +210,7 @@ def in_place(function: str, student: Tensor) -> None:
 
 def values(function: str, counted: Tensor | None, **tensors: Tensor) -> None:
     """In check mode, raise InvalidParameter for rows that have no softmax; else do nothing."""
-    if checking() and not traced():
+    if checking():
         for name, value in tensors.items():
             check_logits(function, name, value, counted)
 

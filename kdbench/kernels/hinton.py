@@ -11,6 +11,7 @@ from torch import Tensor
 from kdbench.kernels import checks
 from kdbench.kernels.autograd import loss_and_grad, losses, upstream_factor
 from kdbench.kernels.check_mode import checking
+from kdbench.kernels.hinton_closed import hinton_and_grad
 from kdbench.kernels.labels import in_range, out_of_range, some
 from kdbench.kernels.operators import Operator
 from kdbench.kernels.options import accumulation
@@ -279,4 +280,25 @@ def _with_upstream(arguments: HintonArguments, upstream: Tensor) -> HintonArgume
     )
 
 
-HINTON: Operator[HintonArguments] = Operator("hinton", 2, HintonArguments, _row_losses, _total, _with_upstream)
+def _closed(student: Tensor, arguments: HintonArguments) -> tuple[Tensor, Tensor] | None:
+    """Contributions of the rows, (N, 2), and the gradient."""
+    a = arguments
+    if a.standardize:
+        return None
+    return hinton_and_grad(
+        student,
+        a.teacher.to(student.dtype),
+        a.labels,
+        a.temperature if a.row_temperature is None else a.row_temperature.unsqueeze(1),
+        a.alpha,
+        a.scale if a.row_scale is None else a.scale * a.row_scale.unsqueeze(1),
+        a.ce_scale if a.ce_row_scale is None else a.ce_scale * a.ce_row_scale.unsqueeze(1),
+        a.label_smoothing,
+        a.class_weight,
+        a.ignore_index,
+    )
+
+
+HINTON: Operator[HintonArguments] = Operator(
+    "hinton", 2, HintonArguments, _row_losses, _total, _with_upstream, closed=_closed
+)

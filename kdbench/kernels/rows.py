@@ -114,7 +114,7 @@ def whole(*terms: Tensor, bad: Tensor | None = None) -> tuple[Tensor, ...]:
 def scaled(losses: Tensor, scale: float, row_scale: Tensor | None) -> Tensor:
     """Row losses (N,) times their factors; a row with the factor 0 is 0, whatever its loss."""
     if row_scale is None:
-        return losses if scale == 1 else losses * scale
+        return losses * scale
     if row_scale.requires_grad:
         return losses * (row_scale * scale)
     return torch.where(row_scale == 0, torch.zeros_like(losses), losses * (row_scale * scale))
