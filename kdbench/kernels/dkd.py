@@ -175,8 +175,8 @@ def _bernoulli_kl(teacher_odds: Tensor, odds: Tensor) -> Tensor:
 
 
 def _total(sums: Tensor, arguments: DkdArguments) -> Tensor:
-    target, non_target = sums.unbind()
-    return torch.stack((arguments.alpha * target + arguments.beta * non_target, target, non_target))
+    target, non_target = sums[:1], sums[1:]
+    return torch.cat((arguments.alpha * target + arguments.beta * non_target, target, non_target))
 
 
 def _with_upstream(arguments: DkdArguments, upstream: Tensor) -> DkdArguments:

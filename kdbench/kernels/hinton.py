@@ -269,8 +269,8 @@ def _weighted(losses: Tensor, weight: Tensor) -> Tensor:
 
 
 def _total(sums: Tensor, arguments: HintonArguments) -> Tensor:
-    ce, kd = sums.unbind()
-    return torch.stack(((1 - arguments.alpha) * ce + arguments.alpha * kd, ce, kd))
+    ce, kd = sums[:1], sums[1:]
+    return torch.cat(((1 - arguments.alpha) * ce + arguments.alpha * kd, ce, kd))
 
 
 def _with_upstream(arguments: HintonArguments, upstream: Tensor) -> HintonArguments:

@@ -107,7 +107,7 @@ def whole(*terms: Tensor, bad: Tensor | None = None) -> tuple[Tensor, ...]:
     for term in terms:
         nan = term.detach().isnan() if nan is None else nan | term.detach().isnan()
     assert nan is not None
-    factor = torch.where(nan, float("nan"), 1.0)
+    factor = torch.where(nan, terms[0].new_full((), float("nan")), terms[0].new_ones(()))
     return tuple(term * factor for term in terms)
 
 
