@@ -1,0 +1,13 @@
+"""Whether a call runs under a transform that must see plain, differentiable torch operations."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import forward_ad
+
+_interpreter = torch._C._functorch.peek_interpreter_stack
+
+
+def traced() -> bool:
+    """True within torch.compile, torch.export, torch.func transforms and forward-mode differentiation."""
+    return torch.compiler.is_compiling() or _interpreter() is not None or forward_ad._current_level >= 0
