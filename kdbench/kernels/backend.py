@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, get_args
 
-from kdbench.errors import UsageError
+from kdbench.errors import BackendUnavailable, KernelsNotBuilt, UsageError
+from kdbench.kernels import loading
 from kdbench.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,27 +19,31 @@ Backend = Literal["cuda", "cpu", "torch"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 VARIABLE = "KDBENCH_KERNELS"
 
-_forced: ContextVar[Backend | None] = ContextVar("kdbench_kernels_backend", default=None)
+_CHOICES = (*BACKENDS, "auto")
+
+_forced: ContextVar[str | None] = ContextVar("kdbench_kernels_backend", default=None)
+_by_device: dict[str, Backend] = {}
+"""What KDBENCH_KERNELS and this machine give for a kind of device: found once for each process."""
 
 
 def backend_name(device: torch.device | str) -> Backend:
     """The back end that serves tensors on the device: the forced one, else the fastest there is.
 
-    Raises: UsageError for an unknown name in KDBENCH_KERNELS, or a back end that is not built.
+    The first call for a kind of device builds or loads its kernels, and reads KDBENCH_KERNELS.
+
+    Raises: UsageError for an unknown name in KDBENCH_KERNELS; BackendUnavailable for a forced back end that is not
+    built, or that does not serve this device.
     """
-    asked = _forced.get() or _from_environment()
-    if asked not in {None, "torch"}:
-        raise UsageError(
-            f"kernel back end {asked!r} is not built",
-            f"asked for on device {device}",
-            f"unset {VARIABLE}, or use 'torch'",
-        )
-    return "torch"
+    kind = device.partition(":")[0] if isinstance(device, str) else device.type
+    forced = _forced.get()
+    if forced is None:
+        return _by_device.get(kind) or _from_environment(kind)
+    return _fastest(kind) if forced == "auto" else _required(forced, kind, f"use_backend({forced!r})")
 
 
 @contextmanager
-def use_backend(name: Backend | None) -> Iterator[None]:
-    """Force a back end within the block; None gives the choice back to KDBENCH_KERNELS and the device.
+def use_backend(name: Backend | Literal["auto"] | None) -> Iterator[None]:
+    """Force a back end within the block; "auto" is the fastest, None gives the choice back to KDBENCH_KERNELS.
 
     Raises: UsageError for an unknown name.
     """
@@ -49,15 +54,42 @@ def use_backend(name: Backend | None) -> Iterator[None]:
         _forced.reset(token)
 
 
-def _from_environment() -> Backend | None:
-    value = os.environ.get(VARIABLE, "")
-    return _checked(value, VARIABLE) if value and value != "auto" else None
+def _from_environment(kind: str) -> Backend:
+    asked = _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+    found = _by_device[kind] = _fastest(kind) if asked == "auto" else _required(asked, kind, f"{VARIABLE}={asked}")
+    return found
 
 
-def _checked(name: str, place: str) -> Backend:
-    for known in BACKENDS:
-        if name == known:
-            return known
+def _fastest(kind: str) -> Backend:
+    if kind == "cpu" and loading.load_cpu() is not None:
+        return "cpu"
+    if kind == "cuda" and loading.load_cuda() is not None:
+        return "cuda"
+    return "torch"
+
+
+def _required(name: str, kind: str, place: str) -> Backend:
+    if name == "torch":
+        return "torch"
+    if name != kind:
+        raise BackendUnavailable(
+            f"kernel back end {name!r} does not serve tensors on device {kind}", f"{place} forces it", "use 'torch'"
+        )
+    if name == "cpu" and loading.load_cpu(warn=False) is not None:
+        return "cpu"
+    if name == "cuda" and loading.load_cuda(warn=False) is not None:
+        return "cuda"
+    reason = loading.problem("cpu" if name == "cpu" else "cuda") or KernelsNotBuilt("it is not built")
+    raise BackendUnavailable(f"kernel back end {name!r}, forced by {place}, cannot be had", reason.what, _rest(reason))
+
+
+def _rest(reason: KernelsNotBuilt) -> str:
+    return "\n  ".join(part for part in (reason.why, reason.fix) if part)
+
+
+def _checked(name: str, place: str) -> str:
+    if name in _CHOICES:
+        return name
     raise UsageError(
-        f"{place}: unknown kernel back end {name!r}", did_you_mean(name, BACKENDS), "known: cuda, cpu, torch"
+        f"{place}: unknown kernel back end {name!r}", did_you_mean(name, _CHOICES), "known: cuda, cpu, torch, auto"
     )
