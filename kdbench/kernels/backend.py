@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, get_args
 
 from kdbench.errors import BackendUnavailable, KernelsNotBuilt, UsageError
@@ -21,9 +20,11 @@ VARIABLE = "KDBENCH_KERNELS"
 
 _CHOICES = (*BACKENDS, "auto")
 
-_forced: ContextVar[str | None] = ContextVar("kdbench_kernels_backend", default=None)
-_by_device: dict[str, Backend] = {}
-"""What KDBENCH_KERNELS and this machine give for a kind of device: found once for each process."""
+_forced: str | None = None
+"""Process-wide, and a plain variable, so that torch.compile can guard on it."""
+
+_by_device: dict[torch.device | str, Backend] = {}
+"""What KDBENCH_KERNELS and this machine give for a device: found once for each process."""
 
 
 def backend_name(device: torch.device | str) -> Backend:
@@ -34,30 +35,47 @@ def backend_name(device: torch.device | str) -> Backend:
     Raises: UsageError for an unknown name in KDBENCH_KERNELS; BackendUnavailable for a forced back end that is not
     built, or that does not serve this device.
     """
-    kind = device.partition(":")[0] if isinstance(device, str) else device.type
-    forced = _forced.get()
-    if forced is None:
-        return _by_device.get(kind) or _from_environment(kind)
-    return _fastest(kind) if forced == "auto" else _required(forced, kind, f"use_backend({forced!r})")
+    return _usual(device) if _forced is None else _forced_for(device, _forced)
 
 
 @contextmanager
 def use_backend(name: Backend | Literal["auto"] | None) -> Iterator[None]:
     """Force a back end within the block; "auto" is the fastest, None gives the choice back to KDBENCH_KERNELS.
 
+    It holds for all threads of the process.
+
     Raises: UsageError for an unknown name.
     """
-    token = _forced.set(None if name is None else _checked(name, "use_backend"))
+    global _forced  # noqa: PLW0603
+    before = _forced
+    _forced = None if name is None else _checked(name, "use_backend")
     try:
         yield
     finally:
-        _forced.reset(token)
+        _forced = before
 
 
-def _from_environment(kind: str) -> Backend:
-    asked = _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
-    found = _by_device[kind] = _fastest(kind) if asked == "auto" else _required(asked, kind, f"{VARIABLE}={asked}")
+def _usual(device: torch.device | str) -> Backend:
+    found = _by_device.get(device)  # asking a device for its type takes longer than all of this call
+    if found is None:
+        asked = _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+        found = _by_device[device] = _choose(asked, device, f"{VARIABLE}={asked}")
     return found
+
+
+def _forced_for(device: torch.device | str, name: str) -> Backend:
+    return _choose(name, device, f"use_backend({name!r})")
+
+
+# What torch.compiler.assume_constant_result does, which would import all of torch._dynamo here. It is true: neither
+# the environment nor the machine changes, and `backend_name` itself is traced, so that use_backend is guarded on.
+_usual._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_forced_for._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _choose(name: str, device: torch.device | str, place: str) -> Backend:
+    kind = device.partition(":")[0] if isinstance(device, str) else device.type
+    return _fastest(kind) if name == "auto" else _required(name, kind, place)
 
 
 def _fastest(kind: str) -> Backend:
