@@ -50,7 +50,7 @@ class BuildPackages(build_py):
         directory = Path(self.build_lib) / "kdbench" / "kernels" / "prebuilt"
         shutil.rmtree(directory, ignore_errors=True)
         try:
-            build_ahead(directory, lambda text: print(text, file=sys.stderr, flush=True))
+            build_ahead(directory, lambda text: sys.stderr.write(text + "\n"))
         except KernelsNotBuilt as error:
             log = Path(error.log).read_text() if error.log else ""
             sys.exit(f"KDBENCH_BUILD_KERNELS: {error}\n{log}")

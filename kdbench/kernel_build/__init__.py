@@ -4,8 +4,8 @@ Nothing here imports torch, so that a command's parent process and setup.py can 
 version are read where it is installed.
 """
 
-from kdbench.kernel_build.build import Built, build_into, ensure_built, find_built
-from kdbench.kernel_build.cache import cache_directory
+from kdbench.kernel_build.build import build_into, ensure_built, find_built
+from kdbench.kernel_build.cache import Built, cache_directory
 from kdbench.kernel_build.prebuilt import find_prebuilt
 from kdbench.kernel_build.sources import source_directory
 from kdbench.kernel_build.targets import Build, cpu_build, cuda_build

@@ -28,7 +28,7 @@ def build_ahead(directory: Path, say: Callable[[str], None]) -> None:
     if what not in {"1", "cpu"}:
         raise KernelsNotBuilt(f"{VARIABLE}={what!r} means nothing", fix=f"{VARIABLE}=1, or cpu for no CUDA kernels")
     sources = source_directory()
-    _told(build_into(cpu_build(sources), directory / "cpu", on_step=say).directory, say)
+    _told(build_into(cpu_build(sources, portable=True), directory / "cpu", on_step=say).directory, say)
     if what == "cpu" or find_torch().cuda is None:
         return
     if find_nvcc() is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.errors import KernelsNotBuilt
+from kdbench.kernel_build.isas import known_isas, machine_isas
 from kdbench.kernel_build.sources import digest, fingerprint
 from kdbench.kernel_build.toolchain import (
     Compiler,
@@ -38,9 +39,6 @@ MATH_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
 MODULE_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden")
 """pybind11 costs more to optimise than all kernels together, and little of it runs in a call."""
-
-ISAS = {"x86_64": {"v4": "-march=x86-64-v4", "v3": "-march=x86-64-v3", "baseline": "-march=x86-64"}}
-"""By machine, fastest first. csrc/cpu/rows*.cpp is compiled for each; other machines have "baseline" alone."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +95,29 @@ class Build:
         return f"{self.family}-{self.toolchain[:12]}"
 
 
-def cpu_build(sources: Path) -> Build:
+def cpu_build(sources: Path, *, portable: bool = False) -> Build:
     """The CPU operators, rows*.cpp once for each instruction set, and the Python module.
+
+    Args:
+        sources: a directory laid out as csrc/.
+        portable: for every machine of this kind, as a wheel has to be; else only for this one, which compiles in a
+            third of the time.
 
     Raises: KernelsNotBuilt where torch or the platform cannot serve.
     """
     torch = _torch()
     machine = platform.machine()
     flags = (*FLAGS, *MATH_FLAGS, STABLE_API)
-    facts = {"torch": torch.version, "abi": module_suffix(), "machine": machine, "sources": fingerprint(sources)}
-    base = _hash(facts.values(), flags, MODULE_FLAGS, [sys.platform])
+    facts: dict[str, Any] = {"torch": torch.version, "abi": module_suffix(), "machine": machine}
+    facts |= {"sources": fingerprint(sources)}
+    wanted = known_isas(machine) if portable else machine_isas(machine)
+    base = _hash(map(str, facts.values()), flags, MODULE_FLAGS, wanted, [sys.platform])
     compiler = find_compiler()
     if compiler is None:
         return Build("cpu", base, None)
-    known = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine, machine)
-    isas = {name: (option,) for name, option in ISAS.get(known, {}).items() if accepts(compiler, option)}
-    isas = isas or {"baseline": ()}
-    has = tuple(f"-DKDBENCH_HAS_{name}" for name in isas)
+    usable = {name: options for name, options in wanted.items() if all(accepts(compiler, one) for one in options)}
+    isas = usable if portable else dict(list(usable.items())[:1])
+    has = tuple(f"-DKDBENCH_HAS_{name}" for name in isas)  # which run_rows_* functions there are to choose from
     command = (*compiler.command, *flags, *_includes(sources, torch))
     objects = []
     for source in [sources / "registration.cpp", *sorted((sources / "cpu").glob("*.cpp"))]:
@@ -148,10 +152,12 @@ def cuda_build(sources: Path, architectures: Sequence[str]) -> Build:
         raise KernelsNotBuilt("this torch has no CUDA", f"torch {torch.version}", "install a CUDA build of torch")
     files = sorted((sources / "cuda").glob("*.cu"))
     if not files:
-        raise KernelsNotBuilt("there are no CUDA sources", f"no .cu file in {sources / 'cuda'}", "install kdbench again")
+        raise KernelsNotBuilt(
+            "there are no CUDA sources", f"no .cu file in {sources / 'cuda'}", "install kdbench again"
+        )
     codes = [f"-gencode=arch=compute_{one},code=sm_{one}" for one in architectures]
     flags = ("-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", STABLE_API, "-DUSE_CUDA", *codes)
-    facts = {"torch": torch.version, "cuda": torch.cuda, "architectures": list(architectures)}
+    facts: dict[str, Any] = {"torch": torch.version, "cuda": torch.cuda, "architectures": list(architectures)}
     facts |= {"machine": platform.machine(), "sources": fingerprint(sources)}
     base = _hash(map(str, facts.values()), flags, [sys.platform])
     nvcc, host = find_nvcc(), find_compiler()
@@ -159,9 +165,7 @@ def cuda_build(sources: Path, architectures: Sequence[str]) -> Build:
         return Build("cuda", base, None)
     command = (*nvcc.command, "-ccbin", host.path, *flags, *_includes(sources, torch))
     objects = tuple(Object(f"cuda_{file.stem}.o", file, f"cuda/{file.name}", command) for file in files)
-    options = tuple(
-        part for option in _link_options(CUDA_LIBRARY, torch, cuda=True) for part in _through_nvcc(option)
-    )
+    options = tuple(part for option in _link_options(CUDA_LIBRARY, torch, cuda=True) for part in _through_nvcc(option))
     library = Library(
         CUDA_LIBRARY, tuple(one.file for one in objects), (*nvcc.command, "-ccbin", host.path, "-shared"), options
     )

@@ -101,7 +101,7 @@ def accepts(compiler: Compiler, option: str) -> bool:
 
 
 def find_nvcc() -> Compiler | None:
-    """nvcc of PATH or of $CUDA_HOME; None where there is none."""
+    """The nvcc of PATH or of $CUDA_HOME; None where there is none."""
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
     path = shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(home, "bin"))
     return None if path is None else Compiler((path,), os.path.realpath(path), _version([path], line=-1))

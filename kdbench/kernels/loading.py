@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
@@ -140,7 +141,7 @@ def _load_cpu(built: Built) -> NativeCpu:
     if library is None:
         raise KernelsNotBuilt("the CPU kernels are not in their build", f"in {built.directory}")
     try:
-        torch.ops.load_library(str(library))
+        _load_library(library)
     except OSError as error:
         raise _not_loadable("CPU", built, error) from error
     module = built.path(MODULE)
@@ -150,6 +151,10 @@ def _load_cpu(built: Built) -> NativeCpu:
         return NativeCpu(_import(module), "", built)
     except ImportError as error:
         return NativeCpu(None, f"{module}: {error}", built)
+
+
+def _load_library(path: Path) -> None:
+    torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
 
 
 def _import(path: os.PathLike[str]) -> ModuleType:
@@ -168,7 +173,7 @@ def _load_cuda(built: Built) -> NativeCuda:
         reason = _cpu.problem
         raise KernelsNotBuilt("the CUDA kernels need the CPU kernels", str(reason or "which are not built"))
     try:
-        torch.ops.load_library(str(built.directory / CUDA_LIBRARY))
+        _load_library(built.directory / CUDA_LIBRARY)
         _try_on_the_device()
     except (OSError, RuntimeError) as error:
         raise _not_loadable("CUDA", built, error) from error

@@ -46,7 +46,9 @@ def test_forced_torch_builds_nothing(ask, tmp_path):
 
 
 def test_the_cpu_gets_compiled_kernels_and_devices_without_any_get_torch(ask):
-    done = ask("backend_name('cpu')", "backend_name(torch.device('cpu'))", "backend_name('mps')", "backend_name('meta')")
+    done = ask(
+        "backend_name('cpu')", "backend_name(torch.device('cpu'))", "backend_name('mps')", "backend_name('meta')"
+    )
     assert json.loads(done.stdout) == ["cpu", "cpu", "torch", "torch"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -19,6 +20,7 @@ from kdbench.errors import KernelsNotBuilt
 from kdbench.kernel_build import cpu_build, ensure_built, find_built
 from kdbench.kernel_build import targets as targets_module
 from kdbench.kernel_build.cache import FAILURE_SECONDS
+from kdbench.kernel_build.isas import machine_isas
 from kdbench.kernel_build.targets import LIBRARY, MODULE
 
 STAND_IN = Path(__file__).parent / "stand_in"
@@ -94,7 +96,9 @@ def no_compiler(tmp_path):
 def counting_compiler(tmp_path):
     """A compiler that writes a line to a file each time it compiles; and how often it did."""
     log, script = tmp_path / "compilations", tmp_path / "counting-c++"
-    script.write_text(f'#!/bin/sh\ncase " $* " in *" -c "*) echo x >> "{log}";; esac\nexec {shutil.which("c++")} "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -c "*) echo x >> "{log}";; esac\nexec {shutil.which("c++")} "$@"\n'
+    )
     script.chmod(0o755)
     return str(script), lambda: len(log.read_text().split()) if log.exists() else 0
 
@@ -114,12 +118,40 @@ def test_a_first_use_compiles_with_a_note_and_the_next_process_loads_without_a_c
     assert (second.stderr, json.loads(second.stdout)) == ("", loaded)
 
 
-def test_rows_are_compiled_for_every_instruction_set_that_the_compiler_knows(sources, cache):
-    built, _ = build(sources, cache)
-    isas = built.facts["isas"]
-    assert "baseline" in isas
-    titles = {title for title in built.facts["seconds"] if title.startswith("cpu/rows.cpp")}
-    assert titles == {f"cpu/rows.cpp ({isa})" for isa in isas}
+def test_a_portable_build_has_rows_for_every_instruction_set_and_a_local_one_for_the_best_of_this_machine(
+    sources, cache
+):
+    def rows(plan):
+        return [one.title for one in plan.objects if one.title.startswith("cpu/rows.cpp")]
+
+    portable, local = cpu_build(sources, portable=True), cpu_build(sources)
+    assert portable.key != local.key
+    names = ["v4", "v3", "baseline"] if platform.machine() == "x86_64" else ["baseline"]
+    assert rows(portable) == [f"cpu/rows.cpp ({name})" for name in names]
+    assert len(rows(local)) == 1
+    assert rows(local)[0] in rows(portable)
+    for plan in (portable, local):
+        built = ensure_built(plan, cache, say=lambda _: None)
+        assert built.facts["isas"] == [title.split("(")[1].rstrip(")") for title in rows(plan)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", ["baseline"]),
+        ("avx avx2 bmi1 bmi2 f16c fma abm movbe xsave", ["v3", "baseline"]),
+        ("avx avx2 bmi1 bmi2 f16c fma abm movbe xsave avx512f avx512bw avx512cd avx512dq avx512vl",
+         ["v4", "v3", "baseline"]),
+        ("avx avx2 bmi1 bmi2 f16c fma abm movbe xsave avx512f", ["v3", "baseline"]),
+        ("avx512f avx512bw avx512cd avx512dq avx512vl", ["baseline"]),
+    ],
+)  # fmt: skip
+def test_instruction_sets_are_those_whose_every_feature_the_processor_has(flags, expected):
+    assert list(machine_isas("x86_64", f"processor : 0\nflags\t\t: fpu sse2 {flags}\n")) == expected
+
+
+def test_a_processor_that_cannot_be_asked_gets_the_baseline():
+    assert list(machine_isas("x86_64", "")) == list(machine_isas("aarch64", "")) == ["baseline"]
 
 
 def test_eight_processes_at_once_build_once(environment, counting_compiler, sources):
