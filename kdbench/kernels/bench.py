@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ def machine(device: str | None = None) -> dict[str, str]:
     return {
         "device": torch.cuda.get_device_name() if where == "cuda" else _processor(),
         "threads": str(torch.get_num_threads()),
+        "load": f"{os.getloadavg()[0]:.1f} in the last minute" if hasattr(os, "getloadavg") else "unknown",
         "kdbench": __version__,
         "torch": torch.__version__,
         "CUDA": torch.version.cuda or "none",

@@ -55,46 +55,48 @@ def losses() -> list[Loss]:
         Loss(
             "kd_kl",
             _teacher_example,
-            lambda one: kernels.kd_kl(one.leaves[0], *one.others, TEMPERATURE),
-            lambda one: kernels.kd_kl_and_grad(one.leaves[0], *one.others, TEMPERATURE),
+            lambda one: kernels.kd_kl(one.leaves[0], one.others[0], TEMPERATURE),
+            lambda one: kernels.kd_kl_and_grad(one.leaves[0], one.others[0], TEMPERATURE),
             lambda one: kl(one.leaves[0], *one.others),
         ),
         Loss(
             "kd_kl, standardized",
             _teacher_example,
-            lambda one: kernels.kd_kl(one.leaves[0], *one.others, TEMPERATURE, standardize=True),
-            lambda one: kernels.kd_kl_and_grad(one.leaves[0], *one.others, TEMPERATURE, standardize=True),
+            lambda one: kernels.kd_kl(one.leaves[0], one.others[0], TEMPERATURE, standardize=True),
+            lambda one: kernels.kd_kl_and_grad(one.leaves[0], one.others[0], TEMPERATURE, standardize=True),
             lambda one: kl(_z_scores(one.leaves[0]), _z_scores(one.others[0])),
             least_classes=2,
         ),
         Loss(
             "kd_hinton",
             _labelled_example,
-            lambda one: kernels.kd_hinton(one.leaves[0], *one.others, TEMPERATURE, ALPHA).loss,
-            lambda one: _of_loss(kernels.kd_hinton_and_grad(one.leaves[0], *one.others, TEMPERATURE, ALPHA)),
+            lambda one: kernels.kd_hinton(one.leaves[0], one.others[0], one.others[1], TEMPERATURE, ALPHA).loss,
+            lambda one: _of_loss(
+                kernels.kd_hinton_and_grad(one.leaves[0], one.others[0], one.others[1], TEMPERATURE, ALPHA)
+            ),
             lambda one: hinton(one.leaves[0], *one.others),
         ),
         *(_divergence(kind) for kind in kinds),
         Loss(
             "kd_dkd",
             _labelled_example,
-            lambda one: kernels.kd_dkd(one.leaves[0], *one.others, TEMPERATURE).loss,
-            lambda one: _of_loss(kernels.kd_dkd_and_grad(one.leaves[0], *one.others, TEMPERATURE)),
+            lambda one: kernels.kd_dkd(one.leaves[0], one.others[0], one.others[1], TEMPERATURE).loss,
+            lambda one: _of_loss(kernels.kd_dkd_and_grad(one.leaves[0], one.others[0], one.others[1], TEMPERATURE)),
             lambda one: dkd(one.leaves[0], *one.others),
             least_classes=2,
         ),
         Loss(
             "kd_topk",
             _topk_example,
-            lambda one: kernels.kd_topk(one.leaves[0], *one.others, TEMPERATURE),
-            lambda one: kernels.kd_topk_and_grad(one.leaves[0], *one.others, TEMPERATURE),
+            lambda one: kernels.kd_topk(one.leaves[0], one.others[0], one.others[1], TEMPERATURE),
+            lambda one: kernels.kd_topk_and_grad(one.leaves[0], one.others[0], one.others[1], TEMPERATURE),
             lambda one: topk(one.leaves[0], *one.others),
         ),
         Loss(
             "linear_kd_kl",
             _linear_example,
-            lambda one: kernels.linear_kd_kl(*one.leaves, *one.others, TEMPERATURE),
-            lambda one: kernels.linear_kd_kl_and_grad(*one.leaves, *one.others, TEMPERATURE),
+            lambda one: kernels.linear_kd_kl(*_heads(one), TEMPERATURE),
+            lambda one: kernels.linear_kd_kl_and_grad(*_heads(one), TEMPERATURE),
             lambda one: kl(one.leaves[0] @ one.leaves[1].T, one.others[0] @ one.others[1].T),
             dtypes=(torch.float32, torch.float64),
             exact=False,
@@ -165,10 +167,14 @@ def _divergence(kind: kernels.Divergence) -> Loss:
     return Loss(
         f"kd_divergence, {kind}",
         _teacher_example,
-        lambda one: kernels.kd_divergence(one.leaves[0], *one.others, TEMPERATURE, kind),
-        lambda one: kernels.kd_divergence_and_grad(one.leaves[0], *one.others, TEMPERATURE, kind),
+        lambda one: kernels.kd_divergence(one.leaves[0], one.others[0], TEMPERATURE, kind),
+        lambda one: kernels.kd_divergence_and_grad(one.leaves[0], one.others[0], TEMPERATURE, kind),
         lambda one: divergence(one.leaves[0], one.others[0], kind),
     )
+
+
+def _heads(one: Example) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return one.leaves[0], one.leaves[1], one.others[0], one.others[1]
 
 
 def _of_loss(result: tuple[kernels.HintonLoss | kernels.DkdLoss, Tensor]) -> tuple[Tensor, Tensor]:
