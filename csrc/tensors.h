@@ -85,7 +85,7 @@ struct Call {
     return torch::stable::new_empty(student, {count == 1 ? 1 : 3}, type);
   }
 
-  const torch::stable::Tensor& student_;
+  torch::stable::Tensor student_;
 };
 
 }  // namespace kdbench

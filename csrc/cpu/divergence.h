@@ -88,7 +88,8 @@ struct DivergenceRow final : RowLoss<A> {
         } else if constexpr (kind == Divergence::tvd) {
           const V<A> difference = q - p;
           loss += masked<A>(mask, difference < A(0) ? -difference : difference, is_partial) * A(0.5);
-          u = difference > A(0) ? q * A(0.5) : (difference < A(0) ? q * A(-0.5) : q - q);
+          // By comparison: the difference may be rounded once, and then is not 0 where both are the same.
+          u = q > p ? q * A(0.5) : (q < p ? q * A(-0.5) : q - q);
         } else {
           const bool toward_student = kind == Divergence::skew_reverse_kl;
           const V<A> m = toward_student ? rest * p + beta * q : beta * p + rest * q;

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from kdbench.errors import InvalidParameter
-from kdbench.kernels.operators import Fused, Native, Operator, native
-from kdbench.kernels.tracing import traced
+from kdbench.kernels.operators import Fused, Native, Operator, call, native
+from kdbench.kernels.tracing import transformed
 
 A = TypeVar("A", bound=tuple[object, ...])
 
@@ -37,18 +37,23 @@ def losses(
         rowwise: the loss is one value per row, (N,), instead of the total.
         in_place: the gradient may overwrite the student's logits.
     """
-    if traced():
+    if transformed():
         return _plain(operator, student, arguments, rowwise)
     grad_mode = torch.is_grad_enabled()
     if grad_mode and any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
         return _plain(operator, student, arguments, rowwise)
     compiled = native(operator.name, student.device)
+    if torch.compiler.is_compiling():
+        if compiled is None:
+            return _plain(operator, student, arguments, rowwise)
+        rows, totals, _ = call(compiled, student, arguments)  # one node, which knows its backward
+        return Losses(rows[:, 0] if rowwise else totals[0], totals.detach())
     if grad_mode and student.requires_grad and (compiled is not None or in_place or operator.closed is not None):
         loss, totals = _apply(student, operator, arguments, rowwise, in_place)
         return Losses(loss, totals)
     if compiled is None:
         return _plain(operator, student, arguments, rowwise)
-    rows, totals, _ = compiled(student.contiguous(), *arguments)
+    rows, totals, _ = call(compiled, student, arguments)
     return Losses(rows[:, 0] if rowwise else totals[0], totals)
 
 
@@ -58,7 +63,7 @@ def loss_and_grad(operator: Operator[A], student: Tensor, arguments: A, *, in_pl
     in_place: the gradient may overwrite the student's logits.
     """
     with torch.no_grad():
-        if traced():
+        if transformed() or (torch.compiler.is_compiling() and native(operator.name, student.device) is None):
             return _traced_grad(operator, student, arguments)
         return _fused(operator, student.detach(), arguments, in_place=in_place)
 
@@ -83,9 +88,9 @@ def _fused(operator: Operator[A], student: Tensor, arguments: A, *, in_place: bo
         compiled = native(operator.name, student.device)
         if compiled is None:
             return operator(student, *arguments)
-        return Fused(*compiled(student.contiguous(), *arguments))
+        return Fused(*call(compiled, student, arguments))
     overwriting: Native = native(f"{operator.name}_", student.device) or operator.in_place
-    rows, totals = overwriting(student, *arguments)
+    rows, totals = call(overwriting, student, arguments)
     return Fused(rows, totals, student)
 
 
@@ -125,28 +130,12 @@ class _FusedLoss(torch.autograd.Function):
                 "in_place_grad=True put the gradient in their place, which serves one backward without create_graph",
                 "pass in_place_grad=False",
             )
-        if torch.is_grad_enabled():
-            return _FusedLoss._differentiable(ctx, saved, upstream), None, None, None, None
-        gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None:
-            return _FusedLoss._again(ctx, saved, upstream), None, None, None, None
+        gradient = ctx.gradient
+        if gradient is None or torch.is_grad_enabled():
+            again = gradient_again(ctx.operator, saved[0], _restored(ctx, saved), upstream, rowwise=ctx.rowwise)
+            return again, None, None, None, None
+        ctx.gradient = None
         return _times(gradient, upstream), None, None, None, None
-
-    @staticmethod
-    def _differentiable(ctx: Any, saved: tuple[Tensor, ...], upstream: Tensor) -> Tensor:
-        student, arguments = saved[0], _restored(ctx, saved)
-        with torch.enable_grad():
-            loss = _plain(ctx.operator, student, arguments, ctx.rowwise).loss
-            (gradient,) = torch.autograd.grad(loss, student, upstream, create_graph=True)
-        return gradient
-
-    @staticmethod
-    def _again(ctx: Any, saved: tuple[Tensor, ...], upstream: Tensor) -> Tensor:
-        student, arguments = saved[0].detach(), _restored(ctx, saved)
-        if student.dtype is not torch.float16:
-            return _times(_fused(ctx.operator, student, arguments, in_place=False).grad, upstream)
-        per_row = upstream.expand(student.shape[0])
-        return _fused(ctx.operator, student, ctx.operator.with_upstream(arguments, per_row), in_place=False).grad
 
 
 _apply: Callable[..., tuple[Tensor, Tensor]] = _FusedLoss.apply
@@ -158,6 +147,21 @@ def _restored(ctx: Any, saved: tuple[Tensor, ...]) -> tuple[object, ...]:
         values[place] = value
     restored: tuple[object, ...] = ctx.operator.arguments(*values)
     return restored
+
+
+def gradient_again(
+    operator: Operator[A], student: Tensor, arguments: A, upstream: Tensor, *, rowwise: bool = False
+) -> Tensor:
+    """The gradient times upstream, from the logits (N, V); differentiable, in torch operations, in grad mode."""
+    if torch.is_grad_enabled():
+        loss = _plain(operator, student, arguments, rowwise).loss
+        (gradient,) = torch.autograd.grad(loss, student, upstream, create_graph=True)
+        return gradient
+    student = student.detach()
+    if student.dtype is not torch.float16:
+        return _times(_fused(operator, student, arguments, in_place=False).grad, upstream)
+    per_row = upstream.expand(student.shape[0])
+    return _fused(operator, student, operator.with_upstream(arguments, per_row), in_place=False).grad
 
 
 def _times(gradient: Tensor, upstream: Tensor) -> Tensor:

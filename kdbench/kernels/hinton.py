@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import inf
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kdbench.kernels import checks
-from kdbench.kernels.autograd import loss_and_grad, losses, upstream_factor
+from kdbench.kernels import checks, direct
+from kdbench.kernels.autograd import gradient_again, loss_and_grad, losses, upstream_factor
 from kdbench.kernels.check_mode import checking
 from kdbench.kernels.hinton_closed import hinton_and_grad
 from kdbench.kernels.labels import in_range, out_of_range, some
@@ -79,6 +80,9 @@ def kd_hinton(
         float32, or float64 for float64 logits. 0 where no row counts.
     Raises: ModelMismatch for shapes, InvalidParameter for values, dtypes and devices.
     """
+    plain = not label_smoothing and class_weight is None and not standardize and not in_place_grad
+    if plain and (case := _direct_case(student, teacher, labels, temperature, alpha, ignore_index)):
+        return _direct(case, student, teacher, labels, temperature, alpha, ignore_index)
     rows, arguments = _prepared(
         student,
         teacher,
@@ -115,6 +119,10 @@ def kd_hinton_and_grad(
     Returns: the losses, and the gradient, shape (..., V) in the student's dtype.
     Raises: as `kd_hinton`.
     """
+    plain = not label_smoothing and class_weight is None and not standardize and not in_place_grad
+    if plain and (case := _direct_case(student, teacher, labels, temperature, alpha, ignore_index)):
+        totals, grad = direct.hinton(case[0], student, teacher, labels, temperature, alpha, ignore_index, case[1])
+        return HintonLoss(*totals.unbind()), grad
     rows, arguments = _prepared(
         student,
         teacher,
@@ -129,6 +137,55 @@ def kd_hinton_and_grad(
     )
     _, totals, grad = loss_and_grad(HINTON, rows, arguments, in_place=in_place_grad)
     return HintonLoss(*totals.unbind()), grad.reshape(student.shape)
+
+
+def _direct_case(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: object, alpha: object, ignore_index: int
+) -> tuple[ModuleType, int] | None:
+    """The kernels by address, and how many rows count; None where the operator must serve, or refuse."""
+    native = direct.module(student, teacher, temperature)
+    if (
+        native is None
+        or type(alpha) not in {float, int}
+        or not 0 <= alpha <= 1  # type: ignore[operator]
+        or type(labels) is not Tensor
+        or labels.dtype is not torch.int64
+        or not labels.is_cpu
+        or labels.shape != student.shape[:-1]
+        or not labels.is_contiguous()
+    ):
+        return None
+    counted, bad = native.inspect_labels(labels.data_ptr(), labels.numel(), student.shape[-1], ignore_index)
+    return (native, counted) if bad < 0 else None
+
+
+def _direct(
+    case: tuple[ModuleType, int],
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    temperature: float | Tensor,
+    alpha: float,
+    ignore_index: int,
+) -> HintonLoss:
+    """`kd_hinton` in its plain case, by address."""
+    native, counted = case
+    number = float(temperature)
+
+    def compute(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        return direct.hinton(native, student, teacher, labels, number, alpha, ignore_index, counted)
+
+    def again(student: Tensor, upstream: Tensor) -> Tensor:
+        rows, flat = as_rows(student), labels.reshape(-1)
+        arguments = hinton_arguments(rows, as_rows(teacher), flat, number, alpha, ignore_index=ignore_index)
+        return gradient_again(HINTON, rows, arguments, upstream).reshape(student.shape)
+
+    if student.requires_grad and torch.is_grad_enabled():
+        loss, totals = direct.differentiable(student, teacher, compute, again)
+    else:
+        totals, _ = compute(student, teacher)
+        loss = totals[0]
+    return HintonLoss(loss, totals[1], totals[2])
 
 
 def _prepared(

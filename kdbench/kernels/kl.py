@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import inf
+from types import ModuleType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from kdbench.errors import InvalidParameter
-from kdbench.kernels import checks
-from kdbench.kernels.autograd import loss_and_grad, losses, upstream_factor
+from kdbench.kernels import checks, direct
+from kdbench.kernels.autograd import gradient_again, loss_and_grad, losses, upstream_factor
 from kdbench.kernels.kl_closed import kl_and_grad
 from kdbench.kernels.operators import Operator
 from kdbench.kernels.options import REDUCTIONS, TEACHER_IS, Reduction, TeacherIs
@@ -62,6 +64,9 @@ def kd_kl(
     Returns: a scalar in nats, or shape (...) for reduction="none"; float32, or float64 for float64 logits.
     Raises: ModelMismatch for shapes, InvalidParameter for values, dtypes and devices.
     """
+    plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
+    if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
+        return _direct(native, student, teacher, temperature, scale)
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
@@ -90,12 +95,38 @@ def kd_kl_and_grad(
     Returns: the loss and the gradient, shape (..., V) in the student's dtype; that of the sum for reduction="none".
     Raises: as `kd_kl`.
     """
+    plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
+    if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
+        return direct.kl(native, student, teacher, temperature, _factor(student, temperature, scale))
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
     per_row, totals, grad = loss_and_grad(KL, rows, arguments, in_place=in_place_grad)
     loss = per_row.reshape(student.shape[:-1]) if reduction == "none" else totals[0]
     return loss, grad.reshape(student.shape)
+
+
+def _factor(student: Tensor, temperature: float, scale: bool) -> float:
+    classes = student.shape[-1]
+    rows = student.numel() // classes if classes else 1
+    return (temperature * temperature if scale else 1.0) / max(1, rows)
+
+
+def _direct(native: ModuleType, student: Tensor, teacher: Tensor, temperature: float, scale: bool) -> Tensor:
+    """`kd_kl` in its plain case, by address."""
+    factor = _factor(student, temperature, scale)
+    if not (student.requires_grad and torch.is_grad_enabled()):
+        return direct.kl(native, student, teacher, temperature, factor)[0]
+
+    def again(student: Tensor, upstream: Tensor) -> Tensor:
+        arguments = KlArguments(as_rows(teacher), float(temperature), None, factor, None, 0, False)
+        return gradient_again(KL, as_rows(student), arguments, upstream).reshape(student.shape)
+
+    def compute(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        return direct.kl(native, student, teacher, temperature, factor)
+
+    loss: Tensor = direct.differentiable(student, teacher, compute, again)
+    return loss
 
 
 def _prepared(

@@ -144,6 +144,9 @@ def _load_cpu(built: Built) -> NativeCpu:
         _load_library(library)
     except OSError as error:
         raise _not_loadable("CPU", built, error) from error
+    from kdbench.kernels.library import register_all  # which imports the losses, and those this module
+
+    register_all()
     module = built.path(MODULE)
     if module is None:
         return NativeCpu(None, built.facts["missing"].get(MODULE, "not in the build"), built)

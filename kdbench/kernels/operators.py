@@ -110,3 +110,8 @@ def native(name: str, device: torch.device) -> Native | None:
         return None
     operator: Native = getattr(torch.ops.kdbench, name)
     return operator
+
+
+def call(compiled: Native, student: Tensor, arguments: tuple[object, ...]) -> tuple[Tensor, ...]:
+    """A compiled operator on tensors of any layout; it takes dense ones."""
+    return compiled(student.contiguous(), *(a.contiguous() if isinstance(a, Tensor) else a for a in arguments))

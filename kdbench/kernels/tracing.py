@@ -8,6 +8,11 @@ from torch.autograd import forward_ad
 _interpreter = torch._C._functorch.peek_interpreter_stack
 
 
+def transformed() -> bool:
+    """True within torch.func transforms and forward-mode differentiation."""
+    return _interpreter() is not None or forward_ad._current_level >= 0
+
+
 def traced() -> bool:
-    """True within torch.compile, torch.export, torch.func transforms and forward-mode differentiation."""
-    return torch.compiler.is_compiling() or _interpreter() is not None or forward_ad._current_level >= 0
+    """True there, and within torch.compile and torch.export."""
+    return torch.compiler.is_compiling() or transformed()
