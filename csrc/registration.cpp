@@ -29,4 +29,6 @@ STABLE_TORCH_LIBRARY(kdbench, m) {
   m.def(
       "topk(Tensor student, Tensor teacher_values, Tensor teacher_indices, float temperature, Tensor? row_temperature, "
       "float scale, Tensor? row_scale, int values_are, int tail) -> (Tensor rows, Tensor totals, Tensor grad)");
+  // grad *= factor, one number on the same device; leaves grad alone where that is 1, without asking the device.
+  m.def("scale_(Tensor(a!) grad, Tensor factor) -> ()");
 }
