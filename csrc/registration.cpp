@@ -1,7 +1,8 @@
 // The operators: their schemas, in one place. Implementations register apart, one file for each device.
 //
 // student is (N, V), dense; rows, totals and every *_scale, *_weight and row_temperature are float32, or float64 where
-// the student is. A trailing underscore: the gradient overwrites the student's logits. Each returns the rows' losses (N, terms), the totals and the gradient of totals[0] by the student.
+// the student is. Each returns the rows' losses (N, terms), the totals, and the gradient of totals[0] by the student; a
+// trailing underscore: the gradient overwrites the student's logits.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(kdbench, m) {
@@ -29,6 +30,6 @@ STABLE_TORCH_LIBRARY(kdbench, m) {
   m.def(
       "topk(Tensor student, Tensor teacher_values, Tensor teacher_indices, float temperature, Tensor? row_temperature, "
       "float scale, Tensor? row_scale, int values_are, int tail) -> (Tensor rows, Tensor totals, Tensor grad)");
-  // grad *= factor, one number on the same device; leaves grad alone where that is 1, without asking the device.
+  // CUDA: grad *= factor, one number on the device; leaves grad alone where that is 1, without asking the device.
   m.def("scale_(Tensor(a!) grad, Tensor factor) -> ()");
 }

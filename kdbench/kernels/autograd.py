@@ -168,8 +168,11 @@ def _times(gradient: Tensor, upstream: Tensor) -> Tensor:
     """The gradient (N, V), in its own memory, times one upstream gradient or one for each row."""
     if upstream.ndim:
         return gradient.mul_(upstream.unsqueeze(1))
-    # Reading the factor is free on the CPU; elsewhere it would wait for the device.
-    if upstream.device.type == "cpu" and upstream == 1:
+    # Reading the factor is free on the CPU; on a GPU it would wait for the device, so a kernel looks at it there.
+    if upstream.is_cpu:
+        return gradient if upstream.item() == 1 else gradient.mul_(upstream)
+    if upstream.is_cuda and native("scale_", upstream.device) is not None:
+        torch.ops.kdbench.scale_(gradient, upstream)
         return gradient
     return gradient.mul_(upstream)
 
