@@ -25,7 +25,7 @@ struct Dkd final : RowLoss<A> {
 
   void first(Span span, int64_t b) override {
     auto& scratch = this->scratch;
-    exponentials<Side::logits, true, false, true>(this->row, span, this->blocks, b, scratch[0], scratch[1],
+    exponentials<Side::logits, true, Plain::none, true>(this->row, span, this->blocks, b, scratch[0], scratch[1],
                                                   scratch[2]);
   }
 

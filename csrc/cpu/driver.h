@@ -20,6 +20,10 @@ struct Override {
 
 template <class Out, class A>
 inline void store_one(Out* to, double value) {
+  if constexpr (std::is_same_v<A, Out>) {
+    *to = A(value);
+    return;
+  }
   Out rounded[width<A>];
   store<A>(rounded, splat(A(value)));
   *to = rounded[0];

@@ -14,9 +14,26 @@ struct Row {
   const A* student;
   const A* teacher;
   int64_t classes;
-  A student_rate, teacher_rate;
+  A student_rate, teacher_rate, plain_rate;
   int64_t excluded = -1;  // a class left out of both softmaxes
 };
+
+// How a row's softmax at T = 1 is got beside that at T: not at all; by exponentials of its own; or, for T of 1, 2 and 4,
+// as the first, second and fourth power of those at T, which are not stored.
+enum class Plain { none = 0, first = 1, second = 2, fourth = 4, exponentials };
+
+constexpr bool is_power(Plain plain) { return plain != Plain::none && plain != Plain::exponentials; }
+
+inline Plain plain_for(double temperature) {
+  return temperature == 1 || temperature == 2 || temperature == 4 ? Plain(int(temperature)) : Plain::exponentials;
+}
+
+template <Plain plain, class Value>
+KDBENCH_INLINE Value raised(Value e) {
+  if constexpr (plain == Plain::first) return e;
+  if constexpr (plain == Plain::second) return e * e;
+  return (e * e) * (e * e);
+}
 
 template <class A>
 KDBENCH_INLINE I<A> iota() {
@@ -39,7 +56,7 @@ KDBENCH_INLINE V<A> without(V<A> value, int64_t offset, int64_t excluded) {
 // One block: fill e (student) and f (teacher), and c with exp(s - max) at T = 1 where `plain`. `cross` is summed where asked for.
 //
 // `ahead`: while a block is computed, the next one is fetched, since computing leaves the memory idle.
-template <Side side, bool cross, bool plain, bool exclude, class A>
+template <Side side, bool cross, Plain plain, bool exclude, class A>
 KDBENCH_INLINE void exponentials(const Row<A>& row, Span span, Blocks& blocks, int64_t b, A* e, A* f, A* c) {
   using Vec = V<A>;
   constexpr int64_t ahead = block_elements;
@@ -65,10 +82,12 @@ KDBENCH_INLINE void exponentials(const Row<A>& row, Span span, Blocks& blocks, i
     const Vec x = s * student_rate, ex = exp2_of_negative<A>(x);
     store<A>(e + i, ex);
     student_sum += masked<A>(mask, ex, is_partial);
-    if constexpr (plain) {
-      const Vec p = exp2_of_negative<A>(s * A(log2_e));
+    if constexpr (plain == Plain::exponentials) {
+      const Vec p = exp2_of_negative<A>(s * row.plain_rate);
       store<A>(c + i, p);
       plain_sum += masked<A>(mask, p, is_partial);
+    } else if constexpr (is_power(plain)) {
+      plain_sum += masked<A>(mask, raised<plain>(ex), is_partial);
     }
     if constexpr (side != Side::none) {
       const Vec t = without<A, exclude>(load<A>(row.teacher + i), i, row.excluded);
@@ -93,8 +112,8 @@ KDBENCH_INLINE void exponentials(const Row<A>& row, Span span, Blocks& blocks, i
     blocks.teacher_sum[b] = sum<A>(teacher_sum);
   }
   if constexpr (cross) blocks.cross[b] = sum<A>(crossed);
-  if constexpr (plain) {
-    blocks.plain[b] = double(student_top) * A(log2_e);
+  if constexpr (plain != Plain::none) {
+    blocks.plain[b] = double(student_top) * row.plain_rate;
     blocks.plain_sum[b] = sum<A>(plain_sum);
   }
 }

@@ -63,6 +63,8 @@ struct Kl final : RowLoss<A> {
   void open(int64_t, const A* s, const A* t) override {
     this->row.student = s;
     this->row.teacher = t;
+    how = !plain ? Plain::none : standardize ? Plain::exponentials : plain_for(this->temperature);
+    this->row.plain_rate = is_power(how) ? this->row.student_rate * A(int(how)) : A(log2_e);
     if constexpr (standardize) {
       student = moments(s, this->problem.classes);
       const Moments teacher = moments(t, this->problem.classes);
@@ -73,7 +75,11 @@ struct Kl final : RowLoss<A> {
 
   void first(Span span, int64_t b) override {
     auto& scratch = this->scratch;
-    exponentials<side, true, plain, false>(this->row, span, this->blocks, b, scratch[0], scratch[1], scratch[2]);
+    const auto read = [&](auto how) {
+      exponentials<side, true, decltype(how)::value, false>(this->row, span, this->blocks, b, scratch[0], scratch[1],
+                                                            scratch[2]);
+    };
+    with_plain(how, read);
   }
 
   void close(Term* losses) override {
@@ -106,18 +112,41 @@ struct Kl final : RowLoss<A> {
     const V<A> plain_part = splat(A(of_plain * (plain ? this->blocks.plain[b] : 0)));
     const V<A> deviation_part = splat(A(of_deviation)), smooth = splat(A(smoothed));
     const A* weights = static_cast<const A*>(this->problem.class_weight);
-    const auto value = [&](int64_t i) KDBENCH_LAMBDA_INLINE {
-      V<A> sum = load<A>(e + i) * student_part - load<A>(f + i) * teacher_part;
-      if constexpr (standardize) sum -= load<A>(d + i) * deviation_part;
-      if constexpr (plain) sum += load<A>(c + i) * plain_part;
-      return sum;
+    const auto written = [&](auto powers) {
+      const auto value = [&](int64_t i) KDBENCH_LAMBDA_INLINE {
+        constexpr Plain how = decltype(powers)::value;
+        const V<A> exponential = load<A>(e + i);
+        V<A> sum = exponential * student_part - load<A>(f + i) * teacher_part;
+        if constexpr (standardize) sum -= load<A>(d + i) * deviation_part;
+        if constexpr (how == Plain::exponentials) sum += load<A>(c + i) * plain_part;
+        if constexpr (is_power(how)) sum += raised<how>(exponential) * plain_part;
+        return sum;
+      };
+      if (plain && smoothed != 0) {
+        write<A>(span, g, streaming, [&](int64_t i) KDBENCH_LAMBDA_INLINE {
+          return value(i) - (weights ? smooth * this->weight_vector(weights, i) : smooth);
+        });
+      } else {
+        write<A>(span, g, streaming, value);
+      }
     };
-    if (plain && smoothed != 0) {
-      write<A>(span, g, streaming, [&](int64_t i) KDBENCH_LAMBDA_INLINE {
-        return value(i) - (weights ? smooth * this->weight_vector(weights, i) : smooth);
-      });
+    with_plain(how_before, written);
+  }
+
+  // Call with the constant of a value: the loops are compiled for each that this loss can have.
+  template <class Body>
+  static void with_plain(Plain value, Body body) {
+    if constexpr (!plain) {
+      body(std::integral_constant<Plain, Plain::none>{});
+    } else if constexpr (standardize) {
+      body(std::integral_constant<Plain, Plain::exponentials>{});
     } else {
-      write<A>(span, g, streaming, value);
+      switch (value) {
+        case Plain::first: return body(std::integral_constant<Plain, Plain::first>{});
+        case Plain::second: return body(std::integral_constant<Plain, Plain::second>{});
+        case Plain::fourth: return body(std::integral_constant<Plain, Plain::fourth>{});
+        default: return body(std::integral_constant<Plain, Plain::exponentials>{});
+      }
     }
   }
 
@@ -166,6 +195,7 @@ struct Kl final : RowLoss<A> {
     const Problem& problem = this->problem;
     const double epsilon_share = problem.label_smoothing / problem.classes;
     ce.factor = ce_factor;
+    how_before = how;
     this->changed.clear();
     if (label < 0 || label >= problem.classes || kd.linear != kd.linear) {
       // A row is NaN as a whole.
@@ -175,7 +205,7 @@ struct Kl final : RowLoss<A> {
       return;
     }
     const auto exponent = [&](int64_t at) {
-      return double(this->row.student[at]) * double(A(log2_e)) - sums.plain_reference;
+      return double(this->row.student[at]) * this->row.plain_rate - sums.plain_reference;
     };
     const A* weights = static_cast<const A*>(problem.class_weight);
     const double of_label = (1 - problem.label_smoothing) * (weights ? double(weights[label]) : 1);
@@ -201,13 +231,24 @@ struct Kl final : RowLoss<A> {
     smoothed = a * epsilon_share;
     double at_label = this->scratch[0][label] * (of_student * this->student_factor(label)) -
                       this->scratch[1][label] * (of_teacher * this->teacher_factor(label)) +
-                      this->scratch[2][label] * (of_plain * this->blocks.plain[this->block_of(label)]) -
+                      plain_at(label) * (of_plain * this->blocks.plain[this->block_of(label)]) -
                       smoothed * (weights ? double(weights[label]) : 1) - a * of_label;
     if constexpr (standardize) at_label -= this->scratch[3][label] * of_deviation;
     this->changed.push_back({label, at_label});
   }
 
+  double plain_at(int64_t index) const {
+    const A e = this->scratch[0][index];
+    switch (how) {
+      case Plain::first: return raised<Plain::first>(e);
+      case Plain::second: return raised<Plain::second>(e);
+      case Plain::fourth: return raised<Plain::fourth>(e);
+      default: return this->scratch[2][index];
+    }
+  }
+
   int64_t label = 0;
+  Plain how = Plain::none, how_before = Plain::none;  // of the row being read, and of the one being written
   double ce_factor = 0;
   Moments student;
   double of_student = 0, of_teacher = 0, of_plain = 0, of_deviation = 0, smoothed = 0;

@@ -17,7 +17,7 @@ struct TopK final : RowLoss<A> {
 
   void first(Span span, int64_t b) override {
     auto& scratch = this->scratch;
-    exponentials<Side::none, false, false, false>(this->row, span, this->blocks, b, scratch[0], scratch[1],
+    exponentials<Side::none, false, Plain::none, false>(this->row, span, this->blocks, b, scratch[0], scratch[1],
                                                   scratch[2]);
   }
 
