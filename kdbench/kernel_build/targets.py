@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,8 +116,8 @@ def cpu_build(sources: Path, *, portable: bool = False) -> Build:
     compiler = find_compiler()
     if compiler is None:
         return Build("cpu", base, None)
-    usable = {name: options for name, options in wanted.items() if all(accepts(compiler, one) for one in options)}
-    isas = usable if portable else dict(list(usable.items())[:1])
+    usable = ((name, options) for name, options in wanted.items() if all(accepts(compiler, one) for one in options))
+    isas = dict(usable if portable else islice(usable, 1))  # asking the compiler is most of a warm start's time
     has = tuple(f"-DKDBENCH_HAS_{name}" for name in isas)  # which run_rows_* functions there are to choose from
     command = (*compiler.command, *flags, *_includes(sources, torch))
     objects = []
