@@ -66,9 +66,8 @@ def run_one(operator: str, rows: int, classes: int, dtype: str) -> None:
 
 def run_liger(rows: int, classes: int, dtype: str) -> None:
     """kd_kl and Liger's KL, forward and backward, interleaved: microseconds, one JSON object."""
-    from kdbench.kernels.bench import interleaved, spread
-
     from kdbench import kernels
+    from kdbench.kernels.bench import interleaved, spread
 
     try:
         from liger_kernel.transformers import LigerKLDIVLoss

@@ -121,7 +121,9 @@ def kd_hinton_and_grad(
     """
     plain = not label_smoothing and class_weight is None and not standardize and not in_place_grad
     if plain and (case := _direct_case(student, teacher, labels, temperature, alpha, ignore_index)):
-        totals, grad = direct.hinton(case[0], student, teacher, labels, temperature, alpha, ignore_index, case[1])
+        native, counted = case
+        number = float(temperature)
+        totals, grad = direct.hinton(native, student, teacher, labels, number, alpha, ignore_index, counted)
         return HintonLoss(*totals.unbind()), grad
     rows, arguments = _prepared(
         student,

@@ -67,7 +67,7 @@ def kd_kl(
     """
     plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
     if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
-        return _direct(native, student, teacher, temperature, scale)
+        return _direct(native, student, teacher, float(temperature), scale)
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
@@ -98,7 +98,8 @@ def kd_kl_and_grad(
     """
     plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
     if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
-        return direct.kl(native, student, teacher, temperature, _factor(student, temperature, scale))
+        number = float(temperature)
+        return direct.kl(native, student, teacher, number, _factor(student, number, scale))
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
@@ -120,7 +121,7 @@ def _direct(native: ModuleType, student: Tensor, teacher: Tensor, temperature: f
         return direct.kl(native, student, teacher, temperature, factor)[0]
 
     def again(student: Tensor, upstream: Tensor) -> Tensor:
-        arguments = KlArguments(as_rows(teacher), float(temperature), None, factor, None, 0, False)
+        arguments = KlArguments(as_rows(teacher), temperature, None, factor, None, 0, False)
         return gradient_again(KL, as_rows(student), arguments, upstream).reshape(student.shape)
 
     def compute(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

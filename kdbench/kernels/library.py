@@ -48,7 +48,7 @@ def register(operator: Operator[Any]) -> None:
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         student, *arguments = inputs
-        rows, totals, grad = output
+        rows, _, grad = output
         ctx.places = [i for i, a in enumerate(arguments) if isinstance(a, Tensor)]
         ctx.arguments = [None if isinstance(a, Tensor) else a for a in arguments]
         ctx.save_for_backward(student, grad, *(arguments[i] for i in ctx.places))

@@ -92,8 +92,8 @@ def assert_matches(case: Case, rows: Tensor, totals: Tensor, grad: Tensor, argum
     assert rows.dtype == totals.dtype == case.acc, (rows.dtype, totals.dtype)
     assert grad.dtype == DTYPES[case.dtype], grad.dtype
     loss_error, gradient_error = LOSS_ERROR[case.dtype], GRADIENT_ERROR[case.dtype]
-    # What is 0 is got as a difference: a loss of numbers of the size of 1, a gradient of distributions, whose norm is at
-    # most 1, both times the row's factor.
+    # What is 0 is got as a difference: a loss of numbers of the size of 1, a gradient of distributions, whose norm is
+    # at most 1, both times the row's factor.
     factor, temperature = _largest_factor(arguments), _smallest_temperature(arguments)
     difference = 0.1 * loss_error * max(1.0, factor)
     for name, got, want, tolerance, absolute in (
