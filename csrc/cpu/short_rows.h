@@ -17,8 +17,23 @@ inline bool serves_short_rows(const Problem& problem) {
          problem.scale != 0 && problem.ce_scale != 0;
 }
 
+#if defined(__AVX512F__)
+// The distances of a column's elements from each other, in elements.
+inline __m512i strides(int64_t classes) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_mullo_epi32(lane, _mm512_set1_epi32(int(classes)));
+}
+#endif
+
 template <class A>
 KDBENCH_INLINE void gather(const A* rows, int64_t classes, V<A>* columns) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<A, float>) {
+    const __m512i at = strides(classes);
+    for (int64_t c = 0; c < classes; ++c) columns[c] = bit_cast<V<A>>(_mm512_i32gather_ps(at, rows + c, 4));
+    return;
+  }
+#endif
   for (int64_t c = 0; c < classes; ++c) {
     for (int lane = 0; lane < width<A>; ++lane) columns[c][lane] = rows[lane * classes + c];
   }
@@ -26,6 +41,13 @@ KDBENCH_INLINE void gather(const A* rows, int64_t classes, V<A>* columns) {
 
 template <class A>
 KDBENCH_INLINE void scatter(const V<A>* columns, int64_t classes, A* rows) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<A, float>) {
+    const __m512i at = strides(classes);
+    for (int64_t c = 0; c < classes; ++c) _mm512_i32scatter_ps(rows + c, at, bit_cast<__m512>(columns[c]), 4);
+    return;
+  }
+#endif
   for (int64_t c = 0; c < classes; ++c) {
     for (int lane = 0; lane < width<A>; ++lane) rows[lane * classes + c] = columns[c][lane];
   }

@@ -21,6 +21,10 @@ VARIABLE = "KDBENCH_KERNELS_CHECK"
 _checking: ContextVar[bool] = ContextVar("kdbench_kernels_check", default=os.environ.get(VARIABLE, "") not in {"", "0"})
 
 
+switched_on = _checking.get
+"""Whether check mode was asked for."""
+
+
 def checking() -> bool:
     """Whether check mode is on; never where values cannot be looked at, as within torch.compile."""
     return not traced() and _checking.get()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from kdbench.kernels.backend import backend_name
-from kdbench.kernels.check_mode import checking
+from kdbench.kernels.check_mode import switched_on
 from kdbench.kernels.loading import load_cpu
 from kdbench.kernels.options import accumulation
 from kdbench.kernels.tracing import transformed
@@ -33,10 +33,11 @@ _empty: dict[tuple[torch.dtype, int], Tensor] = {}
 
 def module(student: Tensor, teacher: Tensor, temperature: object) -> ModuleType | None:
     """The kernels by address, where they serve these logits as they are; None where the operators must."""
+    kind, number = type(student), type(temperature)
     if (
         _is_tracing()
-        or type(temperature) not in {float, int}
-        or type(student) not in {Tensor, Parameter}
+        or (number is not float and number is not int)
+        or (kind is not Tensor and kind is not Parameter)
         or type(teacher) is not Tensor
         or not student.is_cpu
         or not teacher.is_cpu
@@ -50,7 +51,7 @@ def module(student: Tensor, teacher: Tensor, temperature: object) -> ModuleType 
         or teacher.requires_grad
         or _dispatch_modes()
         or transformed()
-        or checking()
+        or switched_on()
         or backend_name(_CPU) != "cpu"
     ):
         return None
