@@ -95,6 +95,7 @@ def main(ctx: click.Context, plugin_options: tuple[str, ...]) -> None:
 @click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where to run.")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at the same time; all cores by default, 1 on a GPU.")
 @click.option("--device", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="Processes (GPUs) that train each run together.")
 @click.option("--deterministic/--no-deterministic", default=None, help="Bitwise repeatable; default on the CPU.")
 @click.option("--max-time", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit for each run.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time.")

@@ -26,6 +26,23 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def check_devices(device: str, devices: int) -> None:
+    """Whether `devices` processes can train one run on the resolved device. Raises: UsageError."""
+    if devices == 1 or device == "cpu":
+        return
+    if device == "mps":
+        raise UsageError(f"--devices {devices}: an Apple GPU is one device", fix="leave --devices out")
+    if device != "cuda":
+        raise UsageError(
+            f"--devices {devices} --device {device}: several processes need a GPU each", fix="use --device cuda"
+        )
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < devices:
+        raise UsageError(f"--devices {devices}: torch finds {found} GPUs here", fix=f"use --devices {found} or fewer")
+
+
 def _perhaps(kind: str) -> bool:
     """Whether it is worth asking torch."""
     if kind == "mps":

@@ -72,6 +72,14 @@ class Diverged(KdbenchError):
     """Training left the finite numbers."""
 
 
+class PeerLost(KdbenchError):
+    """Another process of the same run has ended: its reason is the one to tell."""
+
+
+class DeviceRefused(UsageError):
+    """What was asked for cannot be done on the device."""
+
+
 class StoreError(KdbenchError):
     """A results directory cannot be read or written."""
 

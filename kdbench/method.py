@@ -71,7 +71,8 @@ class Batch:
     """One mini-batch.
 
     Attributes:
-        inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view.
+        inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view. With several
+            processes (`--devices`) N is this one's share of the batch.
         labels: class indices, int64, shape (N,).
         index: position of each item in the train split, int64, shape (N,): the key of a memory bank.
         progress: how far the training is, in [0, 1).
@@ -122,11 +123,14 @@ class Method:
         needs: the signals it reads (`kdbench.needs(...)`), a value or a property that depends on the parameters.
         tasks: the tasks it can serve.
         trains_teacher: the run trains its own copy of the teacher beside the student.
+        parallel_fit: its own `fit` does the same in every process of a run that several train together (`--devices`);
+            without it such runs are refused, where `fit` is overridden.
     """
 
     needs: ClassVar[Any] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     trains_teacher: ClassVar[bool] = False
+    parallel_fit: ClassVar[bool] = False
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
@@ -207,4 +211,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "module", "params"}
+_RESERVED = {"needs", "tasks", "trains_teacher", "parallel_fit", "module", "params"}

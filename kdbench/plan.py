@@ -13,7 +13,15 @@ import msgspec
 
 from kdbench.catalog import Catalog
 from kdbench.combo import Combo
-from kdbench.errors import InvalidParameter, KdbenchError, MethodRefused, PluginError, UnknownName, UsageError
+from kdbench.errors import (
+    DeviceRefused,
+    InvalidParameter,
+    KdbenchError,
+    MethodRefused,
+    PluginError,
+    UnknownName,
+    UsageError,
+)
 from kdbench.method import Method
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
@@ -27,7 +35,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One combo at one seed and fold, fully resolved: plain data that any worker can execute.
 
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
-    defaults; `folds` is None without cross-validation; `command` repeats this run.
+    defaults; `folds` is None without cross-validation; `devices` processes train it together; `command` repeats it.
     """
 
     name: str
@@ -43,20 +51,31 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     fold: int | None = None
     folds: int | None = None
     device: str = "cpu"
+    devices: int = 1
     deterministic: bool = True
     command: str = ""
+
+    @property
+    def device_kind(self) -> str:
+        """The device without its number: cpu, cuda or mps."""
+        return self.device.partition(":")[0]
 
     @cached_property
     def run_id(self) -> str:
         """Stable hash of everything that defines the result: 16 hex digits."""
-        return _hash({name: getattr(self, name) for name in self.__struct_fields__ if name not in _DESCRIPTIVE})
+        definition = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _DESCRIPTIVE}
+        definition["device"] = self.device_kind
+        if self.devices == 1:  # ids are those of the versions that knew one process only
+            del definition["devices"]
+        return _hash(definition)
 
     @cached_property
     def teacher_id(self) -> str:
         """Stable hash of what this run's teacher is trained from: runs that share it share the teacher."""
         combo = self.combo
         parts = [combo.dataset, combo.teacher, combo.teacher_view, combo.teacher_checkpoint, self.teacher_recipe]
-        return _hash([*parts, self.fold, self.folds, self.device, self.deterministic])
+        together = [self.devices] if self.devices > 1 else []
+        return _hash([*parts, self.fold, self.folds, self.device_kind, self.deterministic, *together])
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,7 @@ class Repeats:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     folds: int | None = None
     device: str = "cpu"
+    devices: int = 1
     deterministic: bool = True
 
 
@@ -103,7 +123,7 @@ def make_plan(
         try:
             lacking = _lacking(catalog, selected)
             run = _resolve(catalog, selected, chosen, repeats)
-        except (UnknownName, PluginError) as error:
+        except (UnknownName, PluginError, DeviceRefused) as error:
             broken.append(error)
             lacking = NotRun(selected.name, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
         if lacking is None:
@@ -151,6 +171,19 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
             f"it serves {', '.join(method.tasks)}; task of dataset {combo.dataset!r} is {task!r}",
             f"drop it with -k 'not {combo.method}'",
         )
+    if repeats.devices > 1 and method.fit is not Method.fit and not method.parallel_fit:
+        raise MethodRefused(
+            f"method {combo.method!r} cannot run combo {selected.name!r} with --devices {repeats.devices}",
+            "it takes over the whole training, and does not say (parallel_fit) that several processes can share it",
+            f"run it with --devices 1, or drop it with -k 'not {combo.method}'",
+        )
+    for scope, made in (("recipe", recipe), ("teacher_recipe", teacher_recipe)):
+        if made.precision == "16-mixed" and repeats.device == "cpu":
+            raise DeviceRefused(
+                f"combo {selected.name!r} cannot run on the CPU in precision '16-mixed'",
+                f"its {scope.replace('_', ' ')} asks for float16, which is for GPUs",
+                f"--set {scope}.precision=bf16-mixed, or --device cuda",
+            )
     return Run(
         name=selected.name,
         combo=combo,
@@ -163,6 +196,7 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         teacher_recipe_label=label(teacher_name, _changed(teacher_base, teacher_recipe)),
         seed=0,
         device=repeats.device,
+        devices=repeats.devices,
         deterministic=repeats.deterministic,
         command=shlex.join(("kdbench", "run", *selected.arguments)),
     )
@@ -181,6 +215,11 @@ def _repeat(resolved: list[Run], repeats: Repeats, settings: Sequence[str]) -> I
     extra = [part for text in settings for part in ("--set", text)]
     if repeats.folds is not None:
         extra += ["--folds", str(repeats.folds)]
+    extra += ["--device", repeats.device]
+    if repeats.devices > 1:
+        extra += ["--devices", str(repeats.devices)]
+    if repeats.deterministic != (repeats.device == "cpu"):
+        extra.append("--deterministic" if repeats.deterministic else "--no-deterministic")
     for run in resolved:
         for seed in repeats.seeds:
             for fold in range(repeats.folds) if repeats.folds is not None else (None,):

@@ -88,6 +88,8 @@ class Summary(msgspec.Struct, kw_only=True):
     seed: int
     fold: int | None = None
     folds: int | None = None
+    devices: Annotated[int, Meta(ge=1)] = 1
+    """Processes that trained the run together, each on a GPU of its own where there are GPUs."""
     status: Status
     error: str | None = None
     metrics: dict[str, float | None] = {}

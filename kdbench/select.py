@@ -118,14 +118,20 @@ def _along_axes(registered: list[Selected], selection: Selection) -> list[Select
 def _composed(
     registered: list[Selected], chosen: list[Selected], kind: Kind, values: list[str], selection: Selection
 ) -> list[Selected]:
-    """Combos that no plugin registered: each value in the place of what the remaining combos have on that axis."""
+    """Combos that no plugin registered: each value in the place of what the remaining combos have on that axis.
+
+    Where combos differ in their recipe alone, as in a comparison of optimisers, the first one's is taken, unless such
+    combos were asked for.
+    """
+    asked = bool(selection.recipe or selection.suite or selection.names)
     made: dict[bytes, Selected] = {}
     taken = {one.name for one in registered}
     for value in values:
         for base in [_for_new_dataset(value, selection)] if kind == "dataset" else [one.combo for one in chosen]:
             changes: dict[str, Any] = {kind: value} | ({"params": {}} if kind == "method" else {})
             combo = msgspec.structs.replace(base, **changes)
-            key = msgspec.json.encode(combo, order="deterministic")
+            known_by = combo if asked else msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
+            key = msgspec.json.encode(known_by, order="deterministic")
             if key not in made:
                 name = f"{combo.default_name}@{combo.recipe}" if combo.default_name in taken else combo.default_name
                 taken.add(name)

@@ -62,6 +62,63 @@ class Hangs(kdbench.Method):
         time.sleep(10_000)
 
 
+def in_the_second_process() -> bool:
+    return os.environ.get("LOCAL_RANK") == "1"
+
+
+class SecondKilled(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if in_the_second_process() and batch.epoch == 1:
+            os.kill(os.getpid(), 9)
+        return batch.cross_entropy(student.logits)
+
+
+class SecondRaises(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if in_the_second_process() and batch.epoch == 1:
+            raise ValueError("no more")
+        return batch.cross_entropy(student.logits)
+
+
+class SecondExits(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if in_the_second_process() and batch.epoch == 1:
+            print("goodbye")
+            os._exit(3)
+        return batch.cross_entropy(student.logits)
+
+
+class SecondHangs(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if in_the_second_process():
+            time.sleep(10_000)
+        return batch.cross_entropy(student.logits)
+
+
+class SecondReturnsNaN(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        return batch.cross_entropy(student.logits) * (float("nan") if in_the_second_process() else 1.0)
+
+
+class FirstRaises(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if not in_the_second_process() and batch.epoch == 1:
+            raise ValueError("no more")
+        return batch.cross_entropy(student.logits)
+
+
+class TakesOver(kdbench.Method):
+    def fit(self, trainer):
+        trainer.run_epochs()
+
+
+class TakesOverTogether(TakesOver):
+    parallel_fit = True
+
+    def loss(self, batch, student, teacher):
+        return batch.cross_entropy(student.logits)
+
+
 def one_class():
     return kdbench.Data(np.eye(8), np.zeros(8, dtype=int), ["a", "b"])
 

@@ -52,7 +52,7 @@ def test_a_job_killed_twenty_times_ends_like_one_that_was_left_alone(tmp_path):
         jobs.append(tmp_path / f"killed-{len(jobs)}")
         kills += kill_again_and_again(jobs[-1], chance, KILLS - kills)
     alone = tmp_path / "alone"
-    subprocess.run([*COMMAND, "--out", str(alone)], check=True, capture_output=True)
+    subprocess.run([*COMMAND, "--out", str(alone)], check=True, capture_output=True, cwd=tmp_path)
     expected = results(alone)
     assert len(expected) == RUNS
     for job in jobs:
@@ -68,6 +68,7 @@ def kill_again_and_again(directory: Path, chance: random.Random, times: int) -> 
         process = subprocess.Popen(
             [*COMMAND, "--out", str(directory)],
             start_new_session=True,
+            cwd=directory.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -1,7 +1,7 @@
 import pytest
 
 import kdbench
-from kdbench.errors import InvalidParameter, KdbenchError, MethodRefused, UnknownName, UsageError
+from kdbench.errors import DeviceRefused, InvalidParameter, KdbenchError, MethodRefused, UnknownName, UsageError
 from kdbench.plan import Repeats, make_plan
 from kdbench.select import Selection
 
@@ -36,9 +36,44 @@ def test_run_ids_are_stable_and_differ_with_what_defines_the_run(small_catalog):
         runs(small_catalog, "softened.temperature=2", "recipe.lr=0.1"),
         runs(small_catalog, deterministic=False),
         runs(small_catalog, device="cuda"),
+        runs(small_catalog, devices=2),
         runs(small_catalog, "teacher_recipe.epochs=7"),
     ):
         assert not set(first) & {run.run_id for run in changed}
+
+
+def test_ids_know_the_kind_of_device_and_not_its_number(small_catalog):
+    run = runs(small_catalog)[0]
+    first, second = (runs(small_catalog, device=device)[0] for device in ("cuda", "cuda:1"))
+    assert (first.run_id, first.teacher_id) == (second.run_id, second.teacher_id) != (run.run_id, run.teacher_id)
+
+
+def test_a_method_that_takes_over_the_training_says_whether_processes_can_share_it(small_catalog):
+    class TakesOver(kdbench.Method):
+        def fit(self, trainer):
+            trainer.run_epochs()
+
+    small_catalog.add("method", "whole", TakesOver, "small", {})
+    selection = Selection(dataset=("digits",), method=("whole",))
+    assert runs(small_catalog, selection=selection)
+    with pytest.raises(MethodRefused, match=r"method 'whole' cannot run combo .* with --devices 2"):
+        runs(small_catalog, selection=selection, devices=2)
+    TakesOver.parallel_fit = True
+    assert {run.devices for run in runs(small_catalog, selection=selection, devices=2)} == {2}
+
+
+def test_float16_is_refused_on_the_cpu_and_leaves_other_combos_alone(small_catalog):
+    with pytest.raises(DeviceRefused, match="cannot run on the CPU in precision '16-mixed'"):
+        runs(small_catalog, "precision=16-mixed")
+    assert runs(small_catalog, "precision=16-mixed", device="cuda")
+    small_catalog.add("recipe", "half", kdbench.Recipe(precision="16-mixed"), "small", {})
+    half = kdbench.Combo(dataset="digits", teacher="big", student="small", method="scratch", recipe="half")
+    small_catalog.add("combo", "half", half, "small", {})
+    plan = make_plan(small_catalog, EVERYTHING)
+    assert len(plan.runs) == 4 * 5
+    assert [(one.name, one.fix) for one in plan.not_run] == [
+        ("half", "--set recipe.precision=bf16-mixed, or --device cuda")
+    ]
 
 
 def test_a_default_given_in_words_is_the_same_run(small_catalog):
@@ -101,7 +136,7 @@ def test_one_fold_is_refused(small_catalog):
 
 def test_the_command_of_a_run_selects_it_alone(small_catalog):
     planned = runs(small_catalog, "temperature=2", seeds=(3,), selection=Selection(names=("wine/*softened",)))
-    assert planned[0].command == "kdbench run 'wine/big->small/softened' --set temperature=2 --seed 3"
+    assert planned[0].command == "kdbench run 'wine/big->small/softened' --set temperature=2 --device cpu --seed 3"
 
 
 def test_a_method_that_cannot_serve_the_task_is_refused_by_name(small_catalog):

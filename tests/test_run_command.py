@@ -65,6 +65,16 @@ def test_the_same_seed_gives_the_same_bits(kdbench, tmp_path):
     assert predictions[0].tobytes() == predictions[1].tobytes()
 
 
+def test_a_students_mixed_precision_serves_every_method_and_leaves_the_teacher_alone(kdbench, tmp_path):
+    for out, settings in (("full", ()), ("mixed", ("--set", "recipe.precision=bf16-mixed", "--set", "clip_norm=1"))):
+        done = kdbench("run", "--dataset", "wine", "--seeds", 1, *SHORT, *settings, "--out", out)
+        assert done.returncode == 0, done.stderr
+    full, mixed = (Store.open(tmp_path / out, create=False).records() for out in ("full", "mixed"))
+    (fingerprint,) = {record.provenance.teacher_fingerprint for record in full}
+    assert {record.provenance.teacher_fingerprint for record in mixed} == {fingerprint}
+    assert all(a.history != b.history for a, b in zip(full, mixed, strict=True))
+
+
 def test_the_command_of_a_record_repeats_it(kdbench, tmp_path):
     kdbench("run", "wine/mlp-l->mlp-s/kd", "--seed", 1, "--set", "kd.temperature=2", *SHORT)
     (record,) = Store.open(tmp_path / "kdbench-results", create=False).records()
@@ -127,6 +137,9 @@ def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path)
         (["--all", "--format", "xml"], "unknown report format 'xml'"),
         (["--all", "--metric", "acuracy"], "unknown metric 'acuracy'\n  did you mean 'accuracy'"),
         (["--all", "--device", "tpu"], "--device tpu"),
+        (["--all", "--device", "cuda", "--devices", "64"], "--device"),
+        (["--all", "--set", "precision=16-mixed", "--device", "cpu"], "cannot run on the CPU in precision '16-mixed'"),
+        (["--all", "--set", "precision=64-true"], "Invalid enum value '64-true'"),
         (["--all", "-p", "no:nothing"], "no plugin is named 'nothing'"),
         ([], "nothing is selected"),
     ],
@@ -307,6 +320,18 @@ def _no_process_uses(directory: Path) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_the_epochs_of_a_fine_tune_go_on_counting(kdbench, tmp_path):
+    done = kdbench("run", "wine/mlp-l->mlp-s/kd", "--seeds", 1, *SHORT, "--set", "finetune_epochs=3")
+    assert done.returncode == 0, done.stderr
+    (record,) = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert [row["epoch"] for row in record.history] == [0, 1, 2, 3, 4]
+    assert record.history[-1]["lr"] < record.recipe_settings["lr"] / 10
+    assert record.cost.steps == 5 * 4
+    assert record.cost.seconds["finetune"] > 0
+    assert "kd" in record.history[1]
+    assert "kd" not in record.history[2]
 
 
 def test_a_dry_run_prints_the_plan_and_an_estimate_and_writes_nothing(kdbench, tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 
+import kdbench
 from kdbench.errors import UnknownName, UsageError
 from kdbench.select import Selection, select, suites
 
@@ -103,3 +104,20 @@ def test_an_empty_selection_is_refused(small_catalog):
         select(small_catalog, Selection())
     with pytest.raises(UsageError, match="holds no combo"):
         names(small_catalog, expression="cifar")
+
+
+def test_a_composed_combo_is_not_repeated_for_every_recipe_unless_recipes_are_asked_for(small_catalog):
+    for name, combo in kdbench.grid(
+        methods=["scratch", "softened"], recipes=["fast"], dataset="digits", teacher="big", student="small"
+    ):
+        small_catalog.add("combo", f"{name}@fast", combo, "small", {"suites": ["recipes"]})
+
+    def recipes(**selection):
+        chosen = select(small_catalog, Selection(dataset=("digits",), student=("other",), **selection))
+        return [(one.combo.method, one.combo.recipe) for one in chosen]
+
+    assert recipes() == [("scratch", "standard"), ("softened", "standard")]
+    assert recipes(recipe=("fast",)) == [("scratch", "fast"), ("softened", "fast")]
+    assert recipes(suite="recipes") == [("scratch", "fast"), ("softened", "fast")]
+    registered = select(small_catalog, Selection(dataset=("digits",), student=("small",)))
+    assert len(registered) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
         state = "done  " if run.run_id not in pending else "lacks " if run.combo.dataset in lacking else "to run"
         lines.append(f"{state}  {run.run_id}  {_title(run)}")
     lines += [f"not run: {one.name}: {one.reason}; get it with: {one.fix}" for one in (*plan.not_run, *absent)]
-    workers = f"{execution.workers} workers of {execution.threads} threads"
+    threads = _threads(plan.runs, execution)
+    workers = f"{execution.workers} workers of {threads} threads"
     lines.append(f"{len(plan.runs)} runs, {len(todo)} to run, {workers}")
     if todo:
         lines.append(_estimate(todo, summaries, execution))
@@ -43,7 +45,7 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
 
 
 def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution) -> str:
-    """Seconds of all runs and teachers, shared among the workers."""
+    """Seconds of all runs and teachers, shared among the workers; a teacher's runs wait for it."""
     measured: dict[Any, list[float]] = {}
     banked = set()
     for summary in summaries:
@@ -54,30 +56,40 @@ def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Exec
     unknown = {
         run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured
     }
-    probed = _probe(list(unknown.values()), execution)
-    total, teachers = 0.0, {}
+    probed, start = _probe(list(unknown.values()), execution)
+    students: dict[str, float] = defaultdict(float)
+    teachers: dict[str, float] = defaultdict(float)
     for run in todo:
         costs = probed.get(run.combo.pair + run.combo.dataset + run.combo.recipe)
         if _run_key(run) in measured:
-            total += median(measured[_run_key(run)])
+            students[run.teacher_id] += median(measured[_run_key(run)])
         elif costs is not None:
-            total += costs["student"] + costs["measure"]
-        teacher = (run.combo.dataset, run.combo.teacher, run.combo.teacher_view, run.teacher_recipe_label)
+            students[run.teacher_id] += costs["student"] + costs["measure"]
+        combo = run.combo
+        teacher = (combo.dataset, combo.teacher, combo.teacher_view, run.teacher_recipe_label, run.devices)
         if teacher not in banked and costs is not None:
             teachers[run.teacher_id] = costs["teacher"]
-    seconds = (total + sum(teachers.values())) / execution.workers
+    together = (sum(students.values()) + sum(teachers.values())) / execution.workers
+    longest = max(teachers[key] + students[key] / execution.workers for key in {run.teacher_id for run in todo})
     how = "from earlier records" if not probed else "from a few training steps of each model"
-    return f"about {_duration(seconds)}, {how}; start-up and what a method adds are not in it"
+    lacking = "what a method adds is" if start else "the start of the workers is"
+    return f"about {_duration(start + max(together, longest))}, {how}; {lacking} not in it"
 
 
-def _probe(runs: list[Run], execution: Execution) -> dict[str, dict[str, float]]:
+def _probe(runs: list[Run], execution: Execution) -> tuple[dict[str, dict[str, float]], float]:
     with tempfile.TemporaryDirectory(prefix="kdbench-probe-") as directory:
-        seconds = probe(runs, replace(execution, directory=Path(directory)))
-    return {
+        seconds, start = probe(runs, replace(execution, directory=Path(directory), threads=_threads(runs, execution)))
+    by_pair = {
         run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id]
         for run in runs
         if run.run_id in seconds
     }
+    return by_pair, start
+
+
+def _threads(runs: Sequence[Run], execution: Execution) -> int:
+    """Those of all processes of a run together: the probe is one process."""
+    return execution.threads * max((run.devices for run in runs), default=1)
 
 
 def _cost_key(summary: Summary) -> Any:
@@ -85,17 +97,18 @@ def _cost_key(summary: Summary) -> Any:
         summary.dataset,
         summary.student,
         summary.student_view,
+        summary.devices,
         msgspec.json.encode(summary.recipe_settings, order="sorted"),
     )
 
 
 def _run_key(run: Run) -> Any:
     settings = msgspec.json.encode(msgspec.to_builtins(run.recipe), order="sorted")
-    return run.combo.dataset, run.combo.student, run.combo.student_view, settings
+    return run.combo.dataset, run.combo.student, run.combo.student_view, run.devices, settings
 
 
 def _teacher_key(summary: Summary) -> Any:
-    return summary.dataset, summary.teacher, summary.teacher_view, summary.teacher_recipe
+    return summary.dataset, summary.teacher, summary.teacher_view, summary.teacher_recipe, summary.devices
 
 
 def _title(run: Run) -> str:

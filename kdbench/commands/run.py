@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from kdbench.device import resolve_device
+from kdbench.device import check_devices, resolve_device
 from kdbench.errors import UnknownName
 from kdbench.executors import Execution
 from kdbench.job import HookedEvents, carry_out, remaining, with_data
@@ -42,6 +42,7 @@ def run_command(
     executor: str,
     workers: int | None,
     device: str,
+    devices: int,
     deterministic: bool | None,
     max_time: float | None,
     dry_run: bool,
@@ -52,10 +53,12 @@ def run_command(
     """Plan, execute what is not done, print the leaderboard; the exit code."""
     catalog = plugins.catalog
     device = resolve_device(device)
+    check_devices(device, devices)
     repeats = Repeats(
         seeds=seed or tuple(range(seeds)),
         folds=folds,
         device=device,
+        devices=devices,
         deterministic=device == "cpu" if deterministic is None else deterministic,
     )
     selection = Selection(all=everything, names=names, expression=expression, suite=suite, **axes)
@@ -63,12 +66,12 @@ def run_command(
     execute = catalog.find("executor", executor).load()
     _check_report(plugins, form, metric)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or (cores if device == "cpu" else 1)
+    workers = workers or (max(1, cores // devices) if device == "cpu" else 1)
     execution = Execution(
         directory=out,
         started=now(),
         workers=workers,
-        threads=max(1, cores // workers),
+        threads=max(1, cores // (workers * devices)),
         max_time=max_time,
         blocked=tuple(plugin.name for plugin in plugins.plugins if plugin.blocked),
     )

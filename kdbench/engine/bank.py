@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import nn
 
 from kdbench.durable import reason
 from kdbench.engine.checkpoints import load_weights, save_weights, weights_fingerprint
+from kdbench.engine.peers import ALONE, Peers
 from kdbench.errors import StoreError
 from kdbench.records import SCHEMA
 
@@ -60,21 +62,28 @@ def teacher_key(*parts: object) -> str:
 
 
 def get_teacher(
-    bank: Path, key: str, name: str, model: nn.Module, train: Callable[[nn.Module], TrainedTeacher]
+    bank: Path,
+    key: str,
+    name: str,
+    model: nn.Module,
+    train: Callable[[nn.Module], TrainedTeacher],
+    peers: Peers = ALONE,
 ) -> Teacher:
     """The teacher of that key: loaded into `model` where the bank has it, else trained and kept.
 
     Processes that ask at once wait for the one that trains; killing that one leaves nothing behind but a lock that the
-    system releases.
+    system releases. `peers` train it together, and the first of them keeps it.
     """
     bank.mkdir(parents=True, exist_ok=True)
     directory, seconds = bank / key, 0.0
-    with FileLock(bank / f"{key}.lock"):
-        if not (directory / "teacher.json").exists():
+    with FileLock(bank / f"{key}.lock") if peers.first else nullcontext():
+        if not peers.agree((directory / "teacher.json").exists()):
             started = time.perf_counter()
             trained = train(model)
             seconds = time.perf_counter() - started
-            _keep(directory, model, trained, seconds)
+            if peers.first:
+                _keep(directory, model, trained, seconds)
+            peers.wait()
     meta = msgspec.json.decode((directory / "teacher.json").read_bytes(), type=_Meta)
     load_weights(model, directory / "model.safetensors", name)
     probabilities = np.load(directory / "test_probabilities.npy")

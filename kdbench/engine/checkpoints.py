@@ -56,17 +56,23 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint {str(path)!r} was refused",
-            f"it is not plain tensors (loading it would run code, or it is damaged): {str(error).splitlines()[0]}",
+            f"it is not plain tensors (loading it would run code, or it is damaged): {_without_advice(error)}",
             "save a state dict as safetensors: safetensors.torch.save_file(model.state_dict(), ...)",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} cannot be read", f"truncated or damaged: {error}", "copy it again"
-        ) from error
+    except Exception as error:
+        why = f"truncated, damaged, or no state dict: {type(error).__name__}: {_without_advice(error)}"
+        raise CheckpointError(f"checkpoint {str(path)!r} cannot be read", why, "copy it again") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"checkpoint {str(path)!r} holds no state dict", f"found {type(state).__name__}")
     return state
+
+
+def _without_advice(error: Exception) -> str:
+    """What torch found, without its advice to load the file unsafely."""
+    lines = [line.partition(" In PyTorch 2.6")[0].strip() for line in str(error).splitlines()]
+    found = " ".join(line for line in lines if line and not line.startswith(("Check the documentation", "(1)", "(2)")))
+    return (found.rpartition("WeightsUnpickler error: ")[2] or found)[:200]
 
 
 def weights_fingerprint(model: nn.Module) -> str:

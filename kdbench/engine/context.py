@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from kdbench.catalog import Catalog
 from kdbench.engine.datasets import Dataset, prepare, read
-from kdbench.engine.train import Logs, Views
+from kdbench.engine.loss_terms import Logs
+from kdbench.engine.train import Views
+from kdbench.place import ALONE, Place
 from kdbench.plan import Run
+from kdbench.recipe import Precision
 
 
 class EpochListener:
@@ -37,8 +43,10 @@ class RunData:
 class RunContext:
     """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last."""
 
-    def __init__(self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int) -> None:
-        self.catalog, self.directory = catalog, directory
+    def __init__(
+        self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int, place: Place = ALONE
+    ) -> None:
+        self.catalog, self.directory, self.place = catalog, directory, place
         self.plugins, self.workers = plugins, workers
         self.readers: Sequence[tuple[str, dict[str, Any]]] = ()
         self._last: tuple[tuple[str, int | None, int | None], Dataset] | None = None
@@ -69,14 +77,38 @@ class RunContext:
         return RunData(dataset, *(Views.of(split, student, teacher, device) for split in splits))
 
 
-def make_fabric(run: Run) -> Fabric:
-    """Fabric for the run's device and precision, with torch's determinism set as the run asks."""
+def make_fabric(run: Run, precision: Precision, place: Place) -> Fabric:
+    """Fabric for the run's device and a precision, with torch's determinism set as the run asks.
+
+    Where several processes train the run, theirs are joined: the executor has started them, and Fabric starts none.
+    """
     kind, _, index = run.device.partition(":")
-    devices: Any = [int(index)] if index else 1
     if run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(run.deterministic)
     torch.backends.cudnn.benchmark = not run.deterministic
-    fabric = Fabric(accelerator=kind, devices=devices, precision=run.recipe.precision)
+    if place.size == 1:
+        devices: Any = [int(index)] if index else 1
+        fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
+    else:
+        _meet(place, kind)
+        environment = LightningEnvironment()  # named, or a cluster's variables would decide what the ranks are
+        fabric = Fabric(
+            accelerator=kind, devices=place.size, strategy=DDPStrategy(), precision=precision, plugins=[environment]
+        )
     fabric.launch()
     return fabric
+
+
+def _meet(place: Place, kind: str) -> None:
+    """Join the process group, once in a process. The parent ends a group that lost a member: nothing times out here."""
+    if not torch.distributed.is_initialized():
+        if kind == "cuda":
+            torch.cuda.set_device(place.rank)
+        torch.distributed.init_process_group(
+            "nccl" if kind == "cuda" else "gloo",
+            init_method=Path(place.meeting).as_uri(),
+            rank=place.rank,
+            world_size=place.size,
+            timeout=timedelta(days=30),
+        )

@@ -101,17 +101,18 @@ class PeakMemory:
 def _timed(model: nn.Module, batch: Tensor, budget_s: float, clock: Callable[[], float]) -> list[float]:
     for _ in range(_WARM_UP_CALLS):
         model(batch)
-    _synchronize(batch.device)
+    synchronize(batch.device)
     seconds: list[float] = []
     while sum(seconds) < budget_s or len(seconds) < _LEAST_CALLS:
         started = clock()
         model(batch)
-        _synchronize(batch.device)
+        synchronize(batch.device)
         seconds.append(clock() - started)
     return seconds
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -14,14 +14,19 @@ from kdbench.recipe import Recipe
 def make_optimizer(
     parameters: Iterable[nn.Parameter], recipe: Recipe, lr: float | None = None
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser, fused where the device has it."""
+    """The recipe's optimiser, fused where the device has it and no loss scale has to be taken out before clipping."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     lr = recipe.lr if lr is None else lr
-    fused = all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
+    scaled = recipe.precision == "16-mixed"
+    fused = not scaled and all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             trained, lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=fused
         )
+        if recipe.momentum:  # torch's fused SGD fails where a parameter has its first gradient later than the others
+            for parameter in trained:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(trained, lr, weight_decay=recipe.weight_decay, fused=fused)
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import time
+from statistics import median
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
+from kdbench.data import DatasetInfo
+from kdbench.engine.augment import augmentation
 from kdbench.engine.context import RunContext, RunData, make_fabric
-from kdbench.engine.cost import measure_throughput
+from kdbench.engine.cost import measure_throughput, synchronize
+from kdbench.engine.evaluate import evaluate
 from kdbench.engine.models import build_model
-from kdbench.engine.teachers import steps_per_epoch
-from kdbench.engine.train import Views
+from kdbench.engine.signals import NoTeacher
+from kdbench.engine.teachers import Supervised, steps_per_epoch
+from kdbench.engine.train import Trainer, Views
+from kdbench.method import ModelInfo, Pair
+from kdbench.place import ALONE
 from kdbench.plan import Run
 from kdbench.recipe import Recipe
 
-_STEPS = 5
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_STEPS, _WARM_UP = 12, 4
 
 
 def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
-    """Estimated seconds to train the run's teacher and its student, and to evaluate and measure the student.
+    """Estimated seconds to train the run's teacher and its student, and to measure the student; and those of `probing`.
 
-    Each model is trained on labels for a few steps at its recipe's batch size; what a method adds is not in it.
+    Each model is trained on labels for a few steps of its recipe; what a method adds is not in it.
     """
-    fabric = make_fabric(run)
+    fabric = make_fabric(run, run.recipe.precision, ALONE)
     data = context.data(run, fabric.device)
+    began = time.perf_counter()
     combo, dataset = run.combo, data.dataset
     seconds = {}
     for kind, name, view, recipe in (
@@ -33,24 +42,43 @@ def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
     ):
         entry = context.catalog.find(kind, name)  # type: ignore[arg-type]
         model = fabric.to_device(build_model(entry, dataset.info(view)))
-        seconds[kind] = _training_seconds(model, _view(data, kind), recipe)
+        described = ModelInfo(kind, model)
+        seconds[kind] = _training_seconds(fabric, described, dataset.info(view), data, recipe)
     started = time.perf_counter()
     measure_throughput(model, data.test.student)
     seconds["measure"] = time.perf_counter() - started
+    seconds["probing"] = time.perf_counter() - began
     return seconds
 
 
-def _view(data: RunData, kind: str) -> Views:
-    return data.train if kind == "student" else Views(data.train.teacher, data.train.teacher, data.train.labels)
+def _view(data: Views, kind: str) -> Views:
+    return data if kind == "student" else Views(data.teacher, data.teacher, data.labels)
 
 
-def _training_seconds(model: nn.Module, data: Views, recipe: Recipe) -> float:
-    size = min(recipe.batch_size, len(data.labels))
-    inputs, labels = data.student[:size], data.labels[:size]
-    times = []
-    for _ in range(_STEPS):
-        started = time.perf_counter()
-        torch.autograd.backward(nn.functional.cross_entropy(model(inputs), labels))
-        times.append(time.perf_counter() - started)
-    epochs = recipe.epochs + recipe.finetune_epochs
-    return sorted(times)[len(times) // 2] * epochs * steps_per_epoch(len(data.labels), recipe.batch_size)
+def _training_seconds(fabric: Fabric, model: ModelInfo, info: DatasetInfo, data: RunData, recipe: Recipe) -> float:
+    """From a few steps of the real training loop, after the first ones, and one pass over the validation split."""
+    kind = "student" if model.name == "student" else "teacher"
+    train, validation = _view(data.train, kind), _view(data.validation, kind)
+    steps = steps_per_epoch(len(train.labels), recipe.batch_size)
+    trainer = Trainer(
+        fabric=fabric, method=Supervised(), pair=Pair(info, model, None, recipe.epochs, steps), teacher=NoTeacher(),
+        train=train, validation=validation, recipe=recipe, seed=0,
+        augment=augmentation(recipe.augment) if recipe.augment else None,
+    )  # fmt: skip
+    times: list[float] = []
+    for epoch in range(_STEPS):
+        for batch in trainer.batches(epoch):
+            started = time.perf_counter()
+            trainer.method.step(trainer, batch)
+            synchronize(fabric.device)
+            times.append(time.perf_counter() - started)
+            if len(times) == _STEPS:
+                break
+        if len(times) == _STEPS:
+            break
+    trainer.close()
+    evaluate(model.module, validation, fabric)
+    started = time.perf_counter()
+    evaluate(model.module, validation, fabric)
+    validating = time.perf_counter() - started
+    return (recipe.epochs + recipe.finetune_epochs) * (median(times[_WARM_UP:] or times) * steps + validating)

@@ -22,6 +22,7 @@ from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.metrics import confusion, score
 from kdbench.engine.models import build_model, inspect_model
+from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.teachers import obtain_teacher, probabilities, steps_per_epoch, teacher_source, train_supervised
@@ -32,7 +33,7 @@ from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
 from kdbench.plugins import describe
 from kdbench.recipe import Recipe
-from kdbench.records import Cost, Provenance, Record
+from kdbench.records import Cost, Provenance, Record, Status
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -57,30 +58,41 @@ def execute_run(run: Run, context: RunContext, on_epoch: EpochListener) -> tuple
     """Train, evaluate and measure; a failure becomes a record that says why."""
     started = now()
     try:
-        return _execute(run, context, on_epoch, started)
-    except Diverged as error:
-        return failure_record(run, "diverged", describe(error), started), {}
+        done = train_and_measure(run, context, on_epoch)
     except Exception as error:  # noqa: BLE001 - one run's fault costs only that run; the record keeps it
-        return failure_record(run, "failed", describe(error), started), {}
+        return failure_record(run, *verdict(error), started), {}
+    assert done is not None, "a process alone is the first"
+    return done
+
+
+def verdict(error: Exception) -> tuple[Status, str]:
+    """What a record says of a run, or of a teacher's training, that raised."""
+    return "diverged" if isinstance(error, Diverged) else "failed", describe(error)
 
 
 def prepare_teacher(run: Run, context: RunContext, on_epoch: EpochListener) -> None:
     """Make sure that the bank has the run's teacher; raises what building or training it raises."""
-    fabric = make_fabric(run)
-    obtain_teacher(run, context, fabric, context.data(run, fabric.device), on_epoch)
+    fabric = make_fabric(run, run.teacher_recipe.precision, context.place)
+    obtain_teacher(run, context, context.data(run, fabric.device), on_epoch)
 
 
-def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: str) -> tuple[Record, Predictions]:
-    clock, fabric = _Clock(), make_fabric(run)
+def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) -> tuple[Record, Predictions] | None:
+    """The whole run; raises what goes wrong. Of processes that train it together, the first evaluates and measures.
+
+    Returns: None in the others.
+    """
+    started = now()
+    clock, fabric = _Clock(), make_fabric(run, run.recipe.precision, context.place)
+    peers = Peers(fabric)
     method: Method = context.catalog.find("method", run.combo.method).load()(**run.params)
     with clock.phase("data"):
         data = context.data(run, fabric.device)
     with clock.phase("teacher"):
-        teacher = obtain_teacher(run, context, fabric, data, on_epoch)
+        teacher = obtain_teacher(run, context, data, on_epoch)
     pair = _pair(run, context, fabric, data, teacher, method)
     method.check(pair)
     with clock.phase("signals"):
-        source = teacher_source(run, method, teacher, data.train, context.teacher_features)
+        source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")
     trainer = Trainer(
         fabric=fabric, method=method, pair=pair, teacher=source, train=data.train, validation=data.validation,
@@ -98,7 +110,11 @@ def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: st
             tuned = train_supervised(
                 "finetune", fabric, distilled, data.train, data.validation, recipe, run.seed, on_epoch
             )
-        history, steps = [*history, *tuned.history], steps + tuned.steps
+        after = [{**row, "epoch": row["epoch"] + len(history)} for row in tuned.history]
+        history, steps = [*history, *after], steps + tuned.steps
+    forward_samples = sum(peers.gather(source.forward_samples))
+    if not peers.first:
+        return None
     with clock.phase("evaluate"):
         predictions, scores = _evaluate(run, context.catalog, fabric, model, data, teacher)
     with clock.phase("throughput"):
@@ -119,7 +135,7 @@ def _execute(run: Run, context: RunContext, on_epoch: EpochListener, started: st
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
             steps=steps,
-            teacher_forward_samples=source.forward_samples,
+            teacher_forward_samples=forward_samples,
         ),
         history=[dict(row) for row in history],
         selected_epoch=trainer.selected_epoch,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdbench.engine.evaluate import BATCH
 from kdbench.engine.features import FeatureTap, resolve
+from kdbench.engine.peers import ALONE, Peers
 from kdbench.errors import ModelMismatch
 from kdbench.method import Batch, Needs, Outputs
 
@@ -106,28 +107,43 @@ def stored_signals(
     features: tuple[str, ...],
     directory: Path,
     others: Callable[[], tuple[str, ...]] = tuple,
+    peers: Peers = ALONE,
 ) -> tuple[dict[str, Tensor], int] | None:
     """The teacher's logits and named features on `inputs`, computed at most once for all processes.
 
     Kept as one .npy file a signal under `directory` (which stands for one teacher and split); small ones are read into
     memory, larger ones memory-mapped. Returns the signals and how many items the teacher was run on, or None where
     they would take more than `ON_DISK_BYTES`. `others` are features that are kept in the same pass, as far as the model
-    has them and there is room, because another method will ask for them.
+    has them and there is room, because another method will ask for them. Of `peers`, the first computes.
     """
     files = _files(directory, {feature: resolve(module, feature, name) for feature in features})
+    ran_on = peers.agree(_make_files(module, name, inputs, files, directory, others) if peers.first else None)
+    if ran_on is None:
+        return None
+    loaded = {signal: _load(file, inputs.device) for signal, file in files.items()}
+    return loaded, ran_on if peers.first else 0
+
+
+def _make_files(
+    module: nn.Module,
+    name: str,
+    inputs: Tensor,
+    files: Mapping[str, Path],
+    directory: Path,
+    others: Callable[[], tuple[str, ...]],
+) -> int | None:
+    """Compute the files that are missing: how many items the teacher was run on, or None where they are too large."""
     directory.mkdir(parents=True, exist_ok=True)
-    ran_on = 0
     with FileLock(directory / "lock"):
         missing = [signal for signal, file in files.items() if not file.exists()]
-        if missing:
-            more = _files(directory, _resolvable(module, name, others()))
-            wanted = {file: signal for signal, file in (files | more).items() if not file.exists()}
-            ran_on = _keep(module, name, inputs, {signal: file for file, signal in wanted.items()})
-            if ran_on == 0:  # too large together: what this method needs may still fit
-                ran_on = _keep(module, name, inputs, {signal: files[signal] for signal in missing})
-            if ran_on == 0:
-                return None
-    return {signal: _load(file, inputs.device) for signal, file in files.items()}, ran_on
+        if not missing:
+            return 0
+        more = _files(directory, _resolvable(module, name, others()))
+        wanted = {file: signal for signal, file in ({**files, **more}).items() if not file.exists()}
+        ran_on = _keep(module, name, inputs, {signal: file for file, signal in wanted.items()})
+        if ran_on == 0:  # too large together: what this method needs may still fit
+            ran_on = _keep(module, name, inputs, {signal: files[signal] for signal in missing})
+        return ran_on or None
 
 
 def _files(directory: Path, paths: Mapping[str, str]) -> dict[str, Path]:

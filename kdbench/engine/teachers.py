@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
-from kdbench.engine.context import EpochListener, RunContext, RunData
+from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.evaluate import predict
 from kdbench.engine.metrics import score
 from kdbench.engine.models import build_model, inspect_model
+from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
 from kdbench.engine.train import Trainer, Views
@@ -38,12 +39,13 @@ class Supervised(Method):
         return batch.cross_entropy(student.logits)
 
 
-def obtain_teacher(run: Run, context: RunContext, fabric: Fabric, data: RunData, on_epoch: EpochListener) -> Teacher:
-    """The run's teacher from the bank, trained first where the bank has none.
+def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: EpochListener) -> Teacher:
+    """The run's teacher from the bank, trained first, in the precision of its own recipe, where the bank has none.
 
     Raises: ModelMismatch, CheckpointError; Diverged where its training leaves the finite numbers.
     """
     combo, dataset, recipe = run.combo, data.dataset, run.teacher_recipe
+    fabric = make_fabric(run, recipe.precision, context.place)
     entry, info = context.catalog.find("teacher", combo.teacher), dataset.info(combo.teacher_view)
     seed_global(TEACHER_SEED, "student")
     model = fabric.to_device(build_model(entry, info))
@@ -61,10 +63,12 @@ def obtain_teacher(run: Run, context: RunContext, fabric: Fabric, data: RunData,
         return TrainedTeacher(score(answers, dataset.test.labels.numpy()), answers.astype(np.float32))
 
     made_by = weights_fingerprint(model) if pretrained else recipe
+    together = (run.devices,) if run.devices > 1 and not pretrained else ()
     key = teacher_key(
-        entry.name, info.view, dataset.fingerprint, run.fold, run.folds, made_by, run.device, run.deterministic
-    )
-    return get_teacher(context.bank, key, entry.name, model, train_teacher)
+        entry.name, info.view, dataset.fingerprint, run.fold, run.folds, made_by, run.device_kind, run.deterministic,
+        *together,
+    )  # fmt: skip
+    return get_teacher(context.bank, key, entry.name, model, train_teacher, Peers(fabric))
 
 
 def train_supervised(
@@ -84,7 +88,7 @@ def train_supervised(
 
 
 def teacher_source(
-    run: Run, method: Method, teacher: Teacher, train: Views, others: Callable[[], tuple[str, ...]]
+    run: Run, method: Method, teacher: Teacher, train: Views, others: Callable[[], tuple[str, ...]], peers: Peers
 ) -> TeacherSource:
     """Where the trainer gets the teacher's outputs from: computed once where its inputs repeat every epoch.
 
@@ -100,15 +104,15 @@ def teacher_source(
         return NoTeacher()
     if not run.recipe.augment and not needs.input_grad:
         directory = teacher.directory / "signals"
-        stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory, others)
+        stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory, others, peers)
         if stored is not None:
             return StoredTeacher(teacher.module, *stored)
     return LiveTeacher(teacher.module, needs, name, trains=False)
 
 
 def probabilities(model: nn.Module, inputs: Tensor, fabric: Fabric) -> NDArray[np.float64]:
-    """Class probabilities (N, C), evaluation mode, softmax in float64."""
-    answers: NDArray[np.float64] = predict(model, inputs, fabric).double().softmax(1).cpu().numpy()
+    """Class probabilities (N, C), evaluation mode, softmax in float64 (which Apple's GPUs lack) on the CPU."""
+    answers: NDArray[np.float64] = predict(model, inputs, fabric).cpu().double().softmax(1).numpy()
     return answers
 
 

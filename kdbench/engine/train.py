@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -16,9 +15,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kdbench.engine.evaluate import evaluate
 from kdbench.engine.features import FeatureTap
+from kdbench.engine.loss_terms import Logs, mean_terms, total_loss
 from kdbench.engine.optim import lr_factor, make_optimizer
-from kdbench.engine.seeding import generator
-from kdbench.errors import Diverged, InvalidLoss
+from kdbench.engine.peers import Peers
+from kdbench.engine.seeding import generator, seed_global
+from kdbench.errors import MethodRefused
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
 from kdbench.recipe import Recipe
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kdbench.engine.datasets import Split
     from kdbench.engine.signals import TeacherSource
 
-Logs = dict[str, float]
 OnEpoch = Callable[[int, Logs], None]
 
 
@@ -74,21 +74,34 @@ class Trainer:
         self.steps = self.samples = 0
         self.seconds = 0.0
         self.selected_epoch: int | None = None
+        self.peers = Peers(fabric)
         self.model: nn.Module = pair.student.module
         method.module = method.build(pair)
         if method.module is not None:
             fabric.to_device(method.module)
+        if self.peers.size > 1:
+            self._join_peers()
         self.method_optimizers = dict(method.optimizers(pair))
-        self.optimizer: Any = make_optimizer(self._parameters(), recipe)
+        self._trained = [p for p in self._parameters() if p.requires_grad]
+        self.optimizer: Any = make_optimizer(self._trained, recipe)
+        self._weight, self._averaged = 1.0, False
+        if self.peers.size > 1:
+            for name, optimizer in {"": self.optimizer, **self.method_optimizers}.items():
+                if not isinstance(optimizer, torch.optim.Optimizer):
+                    raise MethodRefused(
+                        f"method {type(method).__name__} cannot be trained by several processes",
+                        f"its optimiser {name!r} is a {type(optimizer).__name__}, not a torch.optim.Optimizer",
+                        "run it with --devices 1",
+                    )
+                optimizer.register_step_pre_hook(self._average_before_step)
         self.total_steps = recipe.epochs * pair.steps_per_epoch
         self.needs = method.needs
         self._lr = recipe.lr
         self._student_tap = FeatureTap(self.model, self.needs.student_features, pair.student.name)
-        # On one device in full precision Fabric's wrappers change nothing and cost a fifth of a small model's step.
-        self._plain = fabric.world_size == 1 and recipe.precision.endswith("-true")
-        self._forward: nn.Module = self.model
+        # In full precision Fabric's wrappers change nothing and cost a fifth of a small model's step.
+        self._plain = recipe.precision == "32-true"
         if not self._plain:
-            self._forward, self.optimizer = fabric.setup(self.model, self.optimizer)
+            self.optimizer = fabric.setup_optimizers(self.optimizer)
         self._ema = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
             if recipe.ema
@@ -116,14 +129,34 @@ class Trainer:
             modules.append(self.teacher.module)
         return [p for module in modules for p in module.parameters() if id(p) not in owned]
 
+    def _join_peers(self) -> None:
+        """Begin with the first process's weights and an own random stream (dropout); share batch norm's statistics."""
+        method, on_gpu = self.method, self.fabric.device.type == "cuda"
+        if on_gpu:  # torch has synchronised batch norm for GPUs only
+            self.model = _with_shared_statistics(self.model)
+            if method.module is not None:
+                method.module = _with_shared_statistics(method.module)
+        self.peers.equalize(self.model, method.module, self.teacher.module if method.trains_teacher else None)
+        if not self.peers.first:
+            seed_global(self.seed, "training", self.peers.rank)
+
+    def _average_before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """Every optimiser steps with the whole batch's gradient, whoever calls it."""
+        if not (self._averaged and optimizer is getattr(self.optimizer, "optimizer", self.optimizer)):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            self.peers.average_gradients(parameters, self._weight)
+
     def run_epochs(self) -> None:
         """Train for the recipe's epochs, keep the checkpoint that validation chooses, and load it."""
         recipe, best, best_epoch, best_state = self.recipe, None, 0, None
         scored = self._ema.module if self._ema else self.model
         for epoch in range(recipe.epochs):
             logs = self.train_epoch(epoch)
-            logs |= {f"val_{k}": v for k, v in evaluate(scored, self.validation_data, self.fabric).items()}
+            self.peers.average_buffers(scored)
+            scores = evaluate(scored, self.validation_data, self.fabric, self.peers)
+            logs |= {f"val_{name}": value for name, value in scores.items()}
             logs["lr"] = self._lr
+            logs = self.peers.agree(logs)
             self.history.append({"epoch": float(epoch), **logs})
             self.selected_epoch = epoch
             self.method.epoch_finished(self, logs)
@@ -145,12 +178,17 @@ class Trainer:
         if self.method.module is not None:
             self.method.module.train()
         started = time.perf_counter()
-        logs = _mean_terms([self.method.step(self, batch) for batch in self.batches(epoch)], epoch)
+        steps = [(self._weight, self.method.step(self, batch)) for batch in self.batches(epoch)]
+        logs = mean_terms(steps, epoch, self.peers)
         self.seconds += time.perf_counter() - started
         return logs
 
     def batches(self, epoch: int) -> Any:
-        """The epoch's mini-batches, in an order that depends on the seed and the epoch alone."""
+        """The epoch's mini-batches, in an order that depends on the seed and the epoch alone.
+
+        With several processes, this one's share of each; augmentation is drawn for whole batches, so that what happens
+        to an item does not depend on the number of processes.
+        """
         data, size = self.train_data, self.recipe.batch_size
         items = len(data.labels)
         order_stream = generator(self.seed, "order", epoch)
@@ -159,12 +197,20 @@ class Trainer:
         for number, index in enumerate(torch.split(order, size)):
             if len(index) == 1 and items > 1:
                 continue  # batch norm has no variance of a single item
+            self.samples += len(index)
+            part = None
+            if self.peers.size > 1:
+                part, self._weight = self.peers.share(len(index))
+                if self.augment is None:
+                    index, part = index[part], None
             inputs = data.student[index]
             teacher_inputs = inputs if shared else data.teacher[index]
             if self.augment is not None:
                 inputs = self.augment(inputs, order_stream)
                 teacher_inputs = inputs if shared else self.augment(teacher_inputs, order_stream)
-            self.samples += len(index)
+            if part is not None:
+                index, inputs = index[part], inputs[part]
+                teacher_inputs = inputs if shared else teacher_inputs[part]
             done = epoch * self.pair.steps_per_epoch + number
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:
@@ -176,29 +222,44 @@ class Trainer:
         if self.needs.input_grad:
             batch.inputs.requires_grad_()
         with nullcontext() if self._plain else self.fabric.autocast():
-            logits = self._forward(batch.inputs)
-        return Outputs(logits, self._student_tap.take(), batch.inputs)
+            logits = self.model(batch.inputs)
+        features = self._student_tap.take()
+        if not self._plain:  # losses and projectors are computed in full precision
+            logits, features = logits.float(), {name: value.float() for name, value in features.items()}
+        return Outputs(logits, features, batch.inputs)
 
     def teacher_outputs(self, batch: Batch) -> Outputs:
         """The teacher's signals on the batch: from the bank where its inputs repeat every epoch, else computed."""
         return self.teacher.outputs(batch)
 
     def optimize(self, loss: Tensor | LossTerms) -> LossTerms:
-        """One step of the student's optimiser on a scalar or on named terms; returns the terms, detached."""
+        """One step of the student's optimiser on a scalar or on named terms; returns the terms, detached.
+
+        Terms are means over the batch: with several processes, their gradients are averaged by the sizes of the shares.
+        """
         terms: LossTerms = loss if isinstance(loss, Mapping) else {"loss": loss}
-        total = _total(terms, self.method)
+        total = total_loss(terms, self.method)
         self.optimizer.zero_grad(set_to_none=True)
         if self._plain:
             torch.autograd.backward(total)
         else:
             self.fabric.backward(total)
+        self.peers.average_gradients(self._trained, self._weight)
         if self.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters(), self.recipe.clip_norm)
+            self._clip(self.recipe.clip_norm)
+        self._averaged = True
         self.optimizer.step()
+        self._averaged = False
         self.steps += 1
         if self._ema is not None:
             self._ema.update_parameters(self.model)
         return {name: term.detach() for name, term in terms.items()}
+
+    def _clip(self, norm: float) -> None:
+        if self._plain:
+            nn.utils.clip_grad_norm_(self._trained, norm)
+        else:  # half precision: of the gradients as they are without the loss's scale; the scaler skips infinite ones
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=norm, error_if_nonfinite=False)
 
     def close(self) -> None:
         """Remove the hooks from the models."""
@@ -206,39 +267,6 @@ class Trainer:
         self.teacher.close()
 
 
-def _total(terms: LossTerms, method: Method) -> Tensor:
-    name = type(method).__name__
-    for term, value in terms.items():
-        if not isinstance(value, Tensor) or value.ndim != 0:
-            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise InvalidLoss(
-                f"method {name} returned a loss that is not a scalar",
-                f"term {term!r} has {found}",
-                "reduce it over the batch in loss()",
-            )
-    if not terms:
-        raise InvalidLoss(f"method {name} returned no loss terms")
-    values = iter(terms.values())
-    total = next(values)
-    for value in values:
-        total = total + value
-    if not total.requires_grad:
-        raise InvalidLoss(
-            f"method {name} returned a loss without gradient",
-            f"none of its terms ({', '.join(terms)}) depends on the student",
-            "compute it from student.logits or student.features, without detach()",
-        )
-    return total
-
-
-def _mean_terms(logged: list[LossTerms], epoch: int) -> Logs:
-    """Epoch means of the logged terms and of their sum, checked finite: one transfer from the device for each term."""
-    values: dict[str, list[Tensor]] = {}
-    for terms in logged:
-        for name, term in terms.items():
-            values.setdefault(name, []).append(term)
-    means = {name: float(torch.stack(terms).float().mean()) for name, terms in values.items()}
-    for name, mean in means.items():
-        if not math.isfinite(mean):
-            raise Diverged(f"loss term {name!r} became {mean} in epoch {epoch}")
-    return {"loss": sum(means.values()), **(means if list(means) != ["loss"] else {})}
+def _with_shared_statistics(module: nn.Module) -> nn.Module:
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return converted

@@ -22,7 +22,7 @@ class Execution:
     Args:
         directory: the store that finished runs are written to, and where the teacher bank is.
         workers: runs at the same time.
-        threads: CPU threads of each worker.
+        threads: CPU threads of each process; a worker has as many processes as train one run together.
         started: when the command began, UTC, ISO 8601; a run that another process finished since is not repeated.
         max_time: seconds that one run (or the training of one teacher) may take; None for any.
         blocked: plugins that are left out.
@@ -58,7 +58,8 @@ class Events(Protocol):
 class Executor(Protocol):
     """Executes every run and writes its record to the store; returns when all have one.
 
-    A run that fails, diverges, dies or takes too long costs only itself: its record says why.
+    A run that fails, diverges, dies or takes too long costs only itself: its record says why. `run.devices` processes
+    train a run together (`kdbench.place`); it is the same for all runs of a plan.
 
     Raises: StoreError where records cannot be written; KeyboardInterrupt when interrupted, with no worker left.
     """

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError, StoreError
 from kdbench.executors import Events, Execution
-from kdbench.executors.worker import TASK_MARK, Message, Task, work
+from kdbench.executors.worker import Message, Task
+from kdbench.executors.workers import LocalWorker
 from kdbench.outcomes import failure_record, now
 from kdbench.plan import Run
 from kdbench.records import Record, Status, decode
@@ -29,78 +25,29 @@ def execute(runs: Sequence[Run], execution: Execution, events: Events) -> None:
     _Schedule(runs, execution, events).run()
 
 
-def probe(runs: Sequence[Run], execution: Execution) -> dict[str, dict[str, float]]:
-    """Estimated seconds by phase (`kdbench.engine.probe`) and run id; without runs that cannot be built."""
+def probe(runs: Sequence[Run], execution: Execution) -> tuple[dict[str, dict[str, float]], float]:
+    """Estimated seconds by phase (`kdbench.engine.probe`) and run id, without runs that cannot be built; and to start.
+
+    A worker's start is the time before its first answer that it did not spend on measuring.
+    """
+    seconds: dict[str, dict[str, float]] = {}
     if not runs:
-        return {}
-    seconds = {}
+        return seconds, 0.0
+    start, began = None, time.monotonic()
     worker = LocalWorker(execution, 1)
     try:
         for run in runs:
             worker.assign(Task("probe", run), None)
-            message: Message = worker.connection.recv()
+            message: Message = worker.connections[0].recv()
             if message.kind == "seconds":
+                probing = message.values.pop("probing")
+                start = time.monotonic() - began - probing if start is None else start
                 seconds[run.run_id] = message.values
     except EOFError:
         raise KdbenchError("the time cannot be estimated", worker.death(), "run without --dry-run") from None
     finally:
         worker.stop()
-    return seconds
-
-
-class LocalWorker:
-    """One worker process and the task it is at."""
-
-    def __init__(self, execution: Execution, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        their_lifeline, self._lifeline = context.Pipe(duplex=False)
-        self.log = execution.directory / "logs" / f"worker-{os.getpid()}-{number}.log"
-        self.process = context.Process(
-            target=work,
-            args=(theirs, their_lifeline, execution, self.log),
-            name=f"kdbench worker {number}",
-            daemon=True,
-        )
-        with _environment(OMP_NUM_THREADS=str(execution.threads), MKL_NUM_THREADS=str(execution.threads)):
-            self.process.start()
-        theirs.close()
-        their_lifeline.close()
-        self.task: Task | None = None
-        self.started = ""
-        self.deadline: float | None = None
-
-    def assign(self, task: Task, max_time: float | None) -> None:
-        """Begin a task."""
-        self.task, self.started = task, now()
-        self.deadline = time.monotonic() + max_time if max_time is not None else None
-        with suppress(BrokenPipeError):  # a dead worker is found by its sentinel
-            self.connection.send(task)
-
-    def stop(self) -> None:
-        """End the process at once; the store keeps only whole records."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-        self._lifeline.close()
-        with suppress(OSError):
-            if not any(
-                line.strip() and TASK_MARK not in line for line in self.log.read_text(errors="replace").splitlines()
-            ):
-                self.log.unlink()
-
-    def death(self) -> str:
-        """Why the process ended, in words."""
-        self.process.join()
-        code = self.process.exitcode or 0
-        if code >= 0:
-            reason = f"its worker process exited with code {code}"
-        else:
-            reason = f"its worker process was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                reason += ", as the system does when memory runs out"
-        said = _last_line(self.log)
-        return f"{reason}; it last said: {said}" if said else reason
+    return seconds, start or 0.0
 
 
 @dataclass
@@ -164,29 +111,30 @@ class _Schedule:
 
     def _spawn(self) -> LocalWorker:
         self.spawned += 1
-        self.workers.append(LocalWorker(self.execution, self.spawned))
+        self.workers.append(LocalWorker(self.execution, self.spawned, self.runs[0].devices))
         return self.workers[-1]
 
     def _listen(self) -> None:
         at_work = [worker for worker in self.workers if worker.task is not None]
-        sources: list[Any] = [item for worker in at_work for item in (worker.connection, worker.process.sentinel)]
+        sources = [source for worker in at_work for source in worker.sources]
         deadlines = [worker.deadline - time.monotonic() for worker in at_work if worker.deadline is not None]
         timeout = max(0.0, min([_POLL_SECONDS, *deadlines]))
         ready = wait(sources, timeout)
         for worker in at_work:
-            if worker.connection in ready or worker.process.sentinel in ready:
+            if any(source in ready for source in worker.sources):
                 self._hear(worker)
             if worker.task is not None and worker.deadline is not None and time.monotonic() >= worker.deadline:
                 limit = f"{self.execution.max_time:g} s"
                 self._lose(worker, "timeout", f"it took longer than --max-time {limit}")
 
     def _hear(self, worker: LocalWorker) -> None:
-        try:
-            while worker.task is not None and worker.connection.poll():
-                self._handle(worker, worker.task, worker.connection.recv())
-        except (EOFError, OSError):
-            pass  # what it died of is told below
-        if worker.task is not None and not worker.process.is_alive():
+        for connection in worker.connections:
+            try:
+                while worker.task is not None and connection.poll():
+                    self._handle(worker, worker.task, connection.recv())
+            except (EOFError, OSError):
+                pass  # what it died of is told below
+        if worker.task is not None and not worker.alive:
             self._lose(worker, "failed", worker.death())
 
     def _handle(self, worker: LocalWorker, task: Task, message: Message) -> None:
@@ -202,6 +150,8 @@ class _Schedule:
                 self.events.run_finished(task.run, decode(values["json"], Record, name=path, fix="run it again"))
             case "busy":
                 self.busy.append(task.run)
+            case "failed":
+                self._lose(worker, *worker.failure(message))
             case "fatal":
                 raise StoreError(**values)
         worker.task = worker.deadline = None
@@ -212,6 +162,7 @@ class _Schedule:
         worker.stop()
         self.workers.remove(worker)
         assert task is not None
+        worker.task = worker.deadline = None
         if task.kind == "teacher":
             self._teacher_ended(task.run, status, reason)
         else:
@@ -253,26 +204,3 @@ class _Schedule:
                 self.events.run_finished(run, finished)
             else:
                 self.waiting.append(run)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _last_line(log: Path) -> str:
-    try:
-        said = log.read_text(errors="replace").rpartition(TASK_MARK)[2].splitlines()[1:]
-        lines = [line.strip() for line in said if line.strip()]
-    except OSError:
-        return ""
-    return lines[-1][:200] if lines else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.executors import Execution
+from kdbench.place import Place, leave
 from kdbench.plan import Run
 
 if TYPE_CHECKING:
@@ -47,17 +48,20 @@ class Message:
 
     epoch: phase, epoch, epochs, logs. teacher: status and error, both None where all is well. record: the encoded
     record. busy: another process executes the run. seconds: estimated, by phase. fatal: the store cannot be written.
+    failed: one of several processes that are at the task gave up, with status and error, and whether that is only
+    because it lost another (`lost_peer`); the task ends, and the parent ends them all and writes the record.
     """
 
-    kind: Literal["epoch", "teacher", "record", "busy", "seconds", "fatal"]
+    kind: Literal["epoch", "teacher", "record", "busy", "seconds", "fatal", "failed"]
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def work(connection: Connection, lifeline: Connection, execution: Execution, log: Path) -> None:
+def work(connection: Connection, lifeline: Connection, execution: Execution, log: Path, place: Place) -> None:
     """Serve tasks until the parent ends this process, or ends itself."""
     _redirect_output(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, args=(lifeline, place), daemon=True).start()
+    take_place(place)
 
     import torch
 
@@ -67,19 +71,28 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
 
     torch.set_num_threads(execution.threads)
     plugins = load_plugins(execution.blocked)
-    context = RunContext(plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers)
+    context = RunContext(
+        plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers, place=place
+    )
     store = Store.open(execution.directory)
     while True:
         task: Task = connection.recv()
         print(TASK_MARK, task.kind, task.run.run_id, task.run.name, "seed", task.run.seed, flush=True)  # noqa: T201
-        connection.send(_serve(task, context, store, execution, connection))
+        serve = _serve if place.size == 1 else _serve_together
+        if (message := serve(task, context, store, execution, _epoch_listener(connection, place))) is not None:
+            connection.send(message)
 
 
-def _serve(task: Task, context: RunContext, store: Store, execution: Execution, connection: Connection) -> Message:
-    from kdbench.errors import KdbenchError, StoreError
-
+def _epoch_listener(connection: Connection, place: Place) -> Any:
     def on_epoch(phase: str, epoch: int, epochs: int, logs: dict[str, float]) -> None:
-        connection.send(Message("epoch", {"phase": phase, "epoch": epoch, "epochs": epochs, "logs": logs}))
+        if place.first:
+            connection.send(Message("epoch", {"phase": phase, "epoch": epoch, "epochs": epochs, "logs": logs}))
+
+    return on_epoch
+
+
+def _serve(task: Task, context: RunContext, store: Store, execution: Execution, on_epoch: Any) -> Message:
+    from kdbench.errors import KdbenchError, StoreError
 
     match task.kind:
         case "teacher":
@@ -100,16 +113,13 @@ def _serve(task: Task, context: RunContext, store: Store, execution: Execution, 
 
 
 def _train_teacher(run: Run, context: RunContext, on_epoch: Any) -> Message:
-    from kdbench.engine.run import prepare_teacher
-    from kdbench.errors import Diverged
-    from kdbench.plugins import describe
+    from kdbench.engine.run import prepare_teacher, verdict
 
     try:
         prepare_teacher(run, context, on_epoch)
-    except Diverged as error:
-        return Message("teacher", {"status": "diverged", "error": describe(error)})
     except Exception as error:  # noqa: BLE001 - told to the parent, which writes it into the records of its runs
-        return Message("teacher", {"status": "failed", "error": describe(error)})
+        status, text = verdict(error)
+        return Message("teacher", {"status": status, "error": text})
     return Message("teacher", {"status": None, "error": None})
 
 
@@ -127,6 +137,60 @@ def _execute(run: Run, context: RunContext, store: Store, execution: Execution, 
     return Message("record", {"json": encode(record)})
 
 
+def _serve_together(
+    task: Task, context: RunContext, store: Store, execution: Execution, on_epoch: Any
+) -> Message | None:
+    """One process's part of a task that several are at; all but the first have something to say only if they fail."""
+    from kdbench.engine.run import prepare_teacher, verdict
+    from kdbench.errors import PeerLost, StoreError
+
+    try:
+        if task.kind == "run":
+            context.readers = task.readers
+            return _execute_together(task.run, context, store, execution, on_epoch)
+        prepare_teacher(task.run, context, on_epoch)
+        return Message("teacher", {"status": None, "error": None}) if context.place.first else None
+    except StoreError as error:
+        if task.kind == "run":
+            return Message("fatal", {"what": error.what, "why": error.why, "fix": error.fix})
+        return Message("failed", {"status": "failed", "error": verdict(error)[1], "lost_peer": False})
+    except Exception as error:  # noqa: BLE001 - told to the parent, which writes it into the record
+        status, text = verdict(error)
+        return Message("failed", {"status": status, "error": text, "lost_peer": isinstance(error, PeerLost)})
+
+
+def _execute_together(
+    run: Run, context: RunContext, store: Store, execution: Execution, on_epoch: Any
+) -> Message | None:
+    """The first process claims the run and writes its record; the others do what it does."""
+    from kdbench.engine.context import make_fabric
+    from kdbench.engine.peers import Peers
+    from kdbench.engine.run import train_and_measure
+    from kdbench.records import encode
+
+    peers = Peers(make_fabric(run, run.recipe.precision, context.place))
+    if not peers.first:
+        if peers.agree(False):
+            train_and_measure(run, context, on_epoch)
+        return None
+    with store.claim(run.run_id) as mine:
+        finished = store.finished_since(run.run_id, execution.started) if mine else None
+        if not peers.agree(mine and finished is None):
+            return Message("record", {"json": encode(finished)}) if finished is not None else Message("busy")
+        done = train_and_measure(run, context, on_epoch)
+        assert done is not None, "the first process has the record"
+        store.write(*done, replace=True)
+    return Message("record", {"json": encode(done[0])})
+
+
+def take_place(place: Place) -> None:
+    """Tell Fabric that this process is one of several, and that they talk within this machine."""
+    if place.size > 1:
+        os.environ |= {"LOCAL_RANK": str(place.rank), "NODE_RANK": "0"}
+        if sys.platform == "linux":
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+
 def _redirect_output(log: Path) -> None:
     """Let what libraries and methods print go to the log, so that it never mixes with data or progress."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +205,9 @@ def _redirect_output(log: Path) -> None:
             stream.reconfigure(line_buffering=True)  # the last words of a process that dies must be in the log
 
 
-def _die_with_parent(lifeline: Connection) -> None:
+def _die_with_parent(lifeline: Connection, place: Place) -> None:
     try:
         lifeline.recv()
     except (EOFError, OSError):
+        leave(place)  # nobody else is left to remove it
         os._exit(1)

@@ -69,6 +69,8 @@ def headline(board: Leaderboard) -> str:
         parts.append(f"student {count(board.student_parameters)} parameters")
     seeds = f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}"
     parts.append(f"{seeds} × {board.folds} folds" if board.folds else seeds)
+    if board.devices > 1:
+        parts.append(f"{board.devices} processes for each run")
     if board.recipe is not None:
         parts.append(f"recipe {board.recipe}")
     if board.teacher_recipe is not None and {row.recipe for row in board.rows} != {board.teacher_recipe}:

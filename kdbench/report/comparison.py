@@ -92,10 +92,12 @@ def compare(
 
 
 def _title(identity: tuple[Any, ...], fingerprint: str) -> str:
-    dataset, teacher, student, teacher_view, student_view, teacher_recipe, folds = identity
+    dataset, teacher, student, teacher_view, student_view, teacher_recipe, folds, devices = identity
     names = [f"{view}:{name}" if view else name for view, name in ((teacher_view, teacher), (student_view, student))]
     folded = f", {folds} folds" if folds else ""
-    return f"{dataset} ({fingerprint[:8] or 'not read'}): {' → '.join(names)}, teacher recipe {teacher_recipe}{folded}"
+    together = f", {devices} processes each" if devices > 1 else ""
+    data, pair = f"{dataset} ({fingerprint[:8] or 'not read'})", " → ".join(names)
+    return f"{data}: {pair}, teacher recipe {teacher_recipe}{folded}{together}"
 
 
 def _board_changes(

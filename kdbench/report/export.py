@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 BOARD_COLUMNS = (
     "dataset", "dataset_fingerprint", "task", "teacher", "student", "teacher_view", "student_view", "teacher_recipe",
-    "folds", "metric", "higher_is_better", "baseline", "teacher_mean", "teacher_parameters",
+    "folds", "devices", "metric", "higher_is_better", "baseline", "teacher_mean", "teacher_parameters",
 )  # fmt: skip
 ROW_COLUMNS = (
     "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged", "timeout",

@@ -19,7 +19,7 @@ def group(records: list[Summary]) -> dict[tuple[Any, ...], dict[str, list[Summar
     groups: dict[tuple[Any, ...], dict[str, list[Summary]]] = defaultdict(lambda: defaultdict(list))
     for r in records:
         views = (r.teacher_view or "", r.student_view or "")
-        identity = (r.dataset, r.teacher, r.student, *views, r.teacher_recipe or "", r.folds or 0)
+        identity = (r.dataset, r.teacher, r.student, *views, r.teacher_recipe or "", r.folds or 0, r.devices)
         groups[identity][r.provenance.dataset_fingerprint].append(r)
     for by_data in groups.values():
         if "" in by_data and len(by_data) > 1:  # failed before the data was read: most likely the current data

@@ -80,6 +80,8 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
     student_view: str | None
     teacher_recipe: str | None
     folds: int | None
+    devices: int
+    """Processes that trained each run, and the teacher, together."""
     recipe: str | None
     """The recipe, with what was overridden, where every row has the same."""
     metric: str
@@ -114,7 +116,7 @@ def leaderboards(
     *,
     lower_is_better: Collection[str] = (),
 ) -> list[Leaderboard]:
-    """One leaderboard per dataset (by content), teacher, student, views, teacher recipe and number of folds.
+    """One leaderboard per dataset (by content), teacher, student, views, teacher recipe, folds and devices.
 
     A row is a method with its parameters, recipe and recipe settings. Of several runs of a row at the same seed and
     fold, as on two devices, the last one that ended well counts: a seed is never counted twice. With cross-validation
@@ -180,6 +182,7 @@ def _leaderboard(
         student_view=first.student_view,
         teacher_recipe=first.teacher_recipe,
         folds=first.folds,
+        devices=first.devices,
         recipe=settings_text(first.recipe, first.recipe_overrides) if len(recipes) == 1 else None,
         metric=metric,
         metric_title=info.title if info else metric,

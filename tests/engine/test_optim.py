@@ -63,3 +63,16 @@ def test_optimisers_take_the_recipes_settings_and_leave_frozen_parameters_out(na
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"], group["params"]) == (0.25, 0.125, [model.weight])
     assert type(optimizer).__name__.lower() == name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_parameter_may_get_its_first_gradient_later_than_the_others(optimizer):
+    """As the module of a method that begins half way through the training."""
+    first, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    made = make_optimizer([first, late], Recipe(optimizer=optimizer, weight_decay=0, lr=0.1))
+    first.grad = torch.ones(2)
+    made.step()
+    assert late.equal(torch.ones(2)), "without a gradient it stays"
+    late.grad = torch.ones(2)
+    made.step()
+    torch.testing.assert_close(late, torch.full((2,), 0.9))

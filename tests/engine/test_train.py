@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import nn
 
 import kdbench
@@ -42,7 +43,8 @@ def trainer(method: Method | None = None, model: nn.Module | None = None, **opti
     recipe = kdbench.Recipe(**{"epochs": 3, "batch_size": 8, "lr": 0.1, "select": "last"} | options.pop("recipe", {}))
     model = model or student()
     arguments: dict[str, Any] = {
-        "fabric": Fabric(accelerator="cpu", devices=1, precision=recipe.precision), "method": method or Plain(),
+        "fabric": options.pop("fabric", None) or Fabric(accelerator="cpu", devices=1, precision=recipe.precision),
+        "method": method or Plain(),
         "pair": Pair(INFO, ModelInfo("student", model), None, recipe.epochs, 3), "teacher": NoTeacher(),
         "train": views(), "validation": views(9, seed=1), "recipe": recipe, "seed": 0,
     }  # fmt: skip
@@ -158,6 +160,39 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights():
     assert linear[0] == torch.bfloat16
     assert {p.dtype for p in made.model.parameters()} == {torch.float32}
     assert made.history[-1]["loss"] < made.history[0]["loss"]
+
+
+def test_features_reach_a_projector_in_float32_whatever_the_precision():
+    class Hint(Method):
+        needs = kdbench.needs(student_features=["0"])
+
+        def build(self, pair):
+            return nn.Linear(8, 2)
+
+        def loss(self, batch, student, teacher):
+            assert student.features["0"].dtype == student.logits.dtype == torch.float32
+            return batch.cross_entropy(student.logits) + self.module(student.features["0"]).square().mean()
+
+    made = trainer(Hint(), recipe={"precision": "bf16-mixed"})
+    made.run_epochs()
+    assert made.history[-1]["loss"] < made.history[0]["loss"]
+
+
+def test_float16_gradients_are_clipped_as_they_are_without_the_scale_of_the_loss():
+    """With a scale of 65,536 a norm taken of scaled gradients would clip nearly everything away."""
+    moved = {}
+    for norm in (None, 1e3):
+        scaler = torch.amp.GradScaler("cpu")
+        made = trainer(
+            fabric=Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)]),
+            recipe={"precision": "16-mixed", "clip_norm": norm, "weight_decay": 0.0},
+        )
+        before = made.model[0].weight.detach().clone()
+        made.method.step(made, next(iter(made.batches(0))))
+        assert scaler.get_scale() == 65536
+        moved[norm] = made.model[0].weight.detach() - before
+    assert moved[None].abs().max() > 0
+    torch.testing.assert_close(moved[1e3], moved[None])
 
 
 def test_both_models_see_the_same_augmentation_of_a_shared_view():

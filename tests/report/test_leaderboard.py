@@ -201,7 +201,7 @@ def test_a_pair_that_only_failed_has_a_board(runs):
     "changes",
     [
         {"dataset": "wine"}, {"teacher": "other"}, {"student": "other"}, {"teacher_view": "fac"},
-        {"student_view": "fac"}, {"teacher_recipe": "long"}, {"folds": 5, "fold": 0},
+        {"student_view": "fac"}, {"teacher_recipe": "long"}, {"folds": 5, "fold": 0}, {"devices": 2},
         {"provenance": Provenance(dataset_fingerprint="d2")},
     ],
 )  # fmt: skip
