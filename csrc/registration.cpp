@@ -1,7 +1,7 @@
 // The operators: their schemas, in one place. Implementations register apart, one file for each device.
 //
 // student is (N, V), dense; rows, totals and every *_scale, *_weight and row_temperature are float32, or float64 where
-// the student is. Each returns the rows' losses (N, terms), the totals and the gradient of totals[0] by the student.
+// the student is. A trailing underscore: the gradient overwrites the student's logits. Each returns the rows' losses (N, terms), the totals and the gradient of totals[0] by the student.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(kdbench, m) {
@@ -15,6 +15,10 @@ STABLE_TORCH_LIBRARY(kdbench, m) {
       "hinton(Tensor student, Tensor teacher, Tensor labels, float temperature, Tensor? row_temperature, float alpha, "
       "float scale, Tensor? row_scale, float ce_scale, Tensor? ce_row_scale, float label_smoothing, "
       "Tensor? class_weight, int ignore_index, bool standardize) -> (Tensor rows, Tensor totals, Tensor grad)");
+  m.def(
+      "hinton_(Tensor(a!) student, Tensor teacher, Tensor labels, float temperature, Tensor? row_temperature, "
+      "float alpha, float scale, Tensor? row_scale, float ce_scale, Tensor? ce_row_scale, float label_smoothing, "
+      "Tensor? class_weight, int ignore_index, bool standardize) -> (Tensor rows, Tensor totals)");
   m.def(
       "divergence(Tensor student, Tensor teacher, int kind, float beta, float temperature, Tensor? row_temperature, "
       "float scale, Tensor? row_scale) -> (Tensor rows, Tensor totals, Tensor grad)");

@@ -170,6 +170,51 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
     sys.exit(int(not sound))
 
 
+@main.group()
+def kernels() -> None:
+    """The compiled losses: what is built, building, checking and measuring them."""
+
+
+@kernels.command("info")
+@_json_option
+def kernels_info(as_json: bool) -> None:
+    """What is built, from where and for what; or why not."""
+    from kdbench.commands.kernels import info_command
+
+    click.echo(info_command(as_json=as_json))
+
+
+@kernels.command("build")
+@click.option("--force", is_flag=True, help="Build again what is built.")
+def kernels_build(force: bool) -> None:
+    """Build the kernels for this machine, with progress; exit 1 with the compiler's message where that fails."""
+    from kdbench.commands.kernels import build_command
+
+    sys.exit(int(not build_command(force=force, say=warn)))
+
+
+@kernels.command("check")
+@_json_option
+def kernels_check(as_json: bool) -> None:
+    """Compare every loss of every back end with float64; exit 1 where one is out of tolerance."""
+    from kdbench.commands.kernels import check_command
+
+    text, fine = check_command(as_json=as_json)
+    click.echo(text)
+    sys.exit(int(not fine))
+
+
+@kernels.command("bench")
+@click.option("--quick", is_flag=True, help="Fewer shapes and repetitions.")
+@click.option("--device", metavar="D", help="cpu or cuda; by default the GPU where there is one.")
+@_json_option
+def kernels_bench(quick: bool, device: str | None, as_json: bool) -> None:
+    """Measure the losses side by side with eager and compiled torch."""
+    from kdbench.commands.kernels import bench_command
+
+    click.echo(bench_command(quick=quick, device=device, as_json=as_json, say=warn))
+
+
 @main.command("new-plugin")
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Where to make the directory.")

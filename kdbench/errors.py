@@ -82,3 +82,19 @@ class RecordError(StoreError):
 
 class NewerRecord(RecordError):
     """A record that a newer kdbench wrote; it is never overwritten."""
+
+
+class KernelsNotBuilt(KdbenchError):
+    """The kernels cannot be built or loaded here; the torch back end serves instead.
+
+    Args:
+        log: the file with everything that the compiler said, if it ran.
+    """
+
+    def __init__(self, what: str, why: str = "", fix: str = "", log: str = "") -> None:
+        super().__init__(what, why, fix)
+        self.log = log
+
+
+class BackendUnavailable(UsageError):
+    """A kernel back end that was asked for cannot serve."""

@@ -89,12 +89,20 @@ def _devices() -> list[Finding]:
 
 
 def _kernels() -> str:
-    import torch
+    """One line for each kind; nothing is built."""
+    from kdbench.kernels.status import status
 
-    from kdbench import kernels
-
+    cpu, cuda = status("cpu"), status("cuda")
     compiler = shutil.which(os.environ.get("CXX", "c++")) or "no C++ compiler"
-    return f"{kernels.backend_name(torch.device('cpu'))} on the CPU; compiler: {os.path.basename(compiler)}"
+    match cpu.state:
+        case "loaded":
+            text = f"CPU: built for {'/'.join(cpu.isas)}, here {cpu.isa or 'operators only'}, from the {cpu.origin}"
+        case "not built":
+            text = f"CPU: built at first use with {compiler} (or now: kdbench kernels build)"
+        case "unavailable":
+            text = f"CPU: plain torch: {'; '.join(cpu.reason.splitlines())}"
+    gpu = {"loaded": f"built for {'/'.join(cuda.isas)}", "not built": "built at first use"}
+    return f"{text}. CUDA: {gpu.get(cuda.state) or cuda.reason.splitlines()[0]}"
 
 
 def _plugin(plugin: Plugin) -> Finding:

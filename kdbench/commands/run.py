@@ -15,6 +15,7 @@ from kdbench.device import resolve_device
 from kdbench.errors import UnknownName
 from kdbench.executors import Execution
 from kdbench.job import HookedEvents, carry_out, remaining, with_data
+from kdbench.kernel_build.prepare import prepare_kernels
 from kdbench.outcomes import now
 from kdbench.plan import NotRun, Plan, Repeats, Run, make_plan
 from kdbench.plugins import Plugins
@@ -82,6 +83,8 @@ def run_command(
     _tell_what_is_done(plan, pending, todo, out, warn)
     try:
         with _terminable(), progress(len(todo), workers) as display:
+            if todo:
+                prepare_kernels(device, display.say)
             events = HookedEvents(display, plugins, display.say)
             summaries = carry_out(plan, todo, store, execution, execute, events)
     except KeyboardInterrupt:
