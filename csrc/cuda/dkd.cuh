@@ -21,11 +21,12 @@ struct Bernoulli {
     const A power = exp_of(p), b = quotient(power, A(1) + power), d = q - p;
     if (p == q) {
       divergence = 0;  // both may be infinite
+    } else if (b == A(0)) {
+      divergence = softplus(q);
     } else if (d > A(20)) {
       divergence = finite(q) ? softplus(q) - log1p_of(power) - b * d : infinity<A>();
     } else {
-      divergence = b == A(0) ? A(0) : log1p_of(b * expm1_of(d)) - b * d;
-      if (b == A(0) && q > -infinity<A>()) divergence = softplus(q);
+      divergence = log1p_of(b * expm1_of(d)) - b * d;
     }
     difference = sigmoid(q) - b;
     if (swapped) difference = -difference;
