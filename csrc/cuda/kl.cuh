@@ -8,14 +8,14 @@ namespace kdbench::cuda {
 
 // The gradient by the student is (q Σp - p) / T. Standardised logits z = (x - mean) / d, d = std + 1e-7, have softmax(z / T) =
 // softmax(x / (T d)); the gradient by x is [g - (x - mean) / (V std d) Σ g (x - mean)] / d, g that by z, since Σ g = 0.
-template <class T>
+template <class T, bool Standardize>
 struct KlTerm {
   using A = Acc<T>;
   static constexpr int W = Element<T>::width;
 
-  bool standardize = false, probs = false;
+  bool probs = false;
   A factor = 0, temperature = 1;
-  A pivot_s = 0, pivot_t = 0;              // standardize: sums are of differences from these
+  A pivot_s = 0, pivot_t = 0;              // Standardize: sums are of differences from these
   A mean_s = 0, std_s = 0, divisor_s = 1;  // the mean is relative to the pivot
   SoftmaxPair<T> pair;
   A along_q = 0, along_p = 0;  // Σ 2^s (x - pivot), Σ 2^t (x - pivot), x the student's logits
@@ -24,7 +24,6 @@ struct KlTerm {
   // Before the row is gone over; goes over it where standard deviations are wanted.
   template <class R, class G>
   __device__ void begin(const Problem& problem, int64_t index, A factor_, R& row, G& group, A first_s, A first_t) {
-    standardize = problem.standardize;
     pair.given = problem.teacher_is != TeacherIs::logits;
     probs = problem.teacher_is == TeacherIs::probs;
     factor = factor_;
@@ -38,7 +37,7 @@ struct KlTerm {
       pair.teacher.top = 0;
       pair.origin = pivot_t;
     }
-    if (standardize) deviations(row, group);
+    if constexpr (Standardize) deviations(row, group);
   }
 
   __device__ void add(const Lanes<T>& s, const Lanes<T>& t_raw) {
@@ -46,7 +45,7 @@ struct KlTerm {
     logits_of_teacher(t_raw, t);
     A shrunk_s, shrunk_t;
     pair.add(s, t, shrunk_s, shrunk_t);
-    if (standardize) {
+    if constexpr (Standardize) {
       along_q *= shrunk_s;
       along_p *= shrunk_t;
 #pragma unroll
@@ -67,7 +66,7 @@ struct KlTerm {
     const A step = quotient(factor, temperature * divisor_s);
     scale_q = quotient(step * mass, pair.student.sum);
     scale_p = pair.given ? step : quotient(step, pair.teacher.sum);
-    if (standardize) {
+    if constexpr (Standardize) {
       A along[2] = {along_q * shrunk_s, along_p * shrunk_t};
       group.template reduce<Add>(along);
       const A slope = scale_q * along[0] - scale_p * along[1];
@@ -85,7 +84,7 @@ struct KlTerm {
     logits_of_teacher(t_raw, t);
 #pragma unroll
     for (int i = 0; i < W; ++i) g[i] = pair.student.power(s[i]) * scale_q - pair.teacher.power(t[i]) * scale_p;
-    if (standardize) {
+    if constexpr (Standardize) {
 #pragma unroll
       for (int i = 0; i < W; ++i) g[i] -= (s[i] - pivot_s - mean_s) * bend;
     }
@@ -135,10 +134,12 @@ struct KlTerm {
   }
 };
 
-template <class T>
+template <class T, bool Standardize>
 struct Kl : LossBase<T, 1> {
   using Base = LossBase<T, 1>;
   using A = Acc<T>;
+  // z-scores have sums of their own to keep.
+  static constexpr int kBlockThreads = Standardize && sizeof(T) < 8 ? 512 : Base::kBlockThreads;
 
   __device__ Kl(const Problem& problem, int64_t index) : probs_(problem.teacher_is == TeacherIs::probs) {
     factor_ = per_row<A>(problem.row_scale, index, problem.scale);
@@ -167,7 +168,12 @@ struct Kl : LossBase<T, 1> {
  private:
   A factor_;
   bool probs_;
-  KlTerm<T> term_;
+  KlTerm<T, Standardize> term_;
 };
+
+template <class T>
+using KlOfLogits = Kl<T, false>;
+template <class T>
+using KlOfScores = Kl<T, true>;
 
 }  // namespace kdbench::cuda
