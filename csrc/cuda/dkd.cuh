@@ -21,11 +21,12 @@ struct Bernoulli {
     const A power = exp_of(p), b = quotient(power, A(1) + power), d = q - p;
     if (p == q) {
       divergence = 0;  // both may be infinite
+    } else if (b == A(0)) {
+      divergence = softplus(q);
     } else if (d > A(20)) {
       divergence = finite(q) ? softplus(q) - log1p_of(power) - b * d : infinity<A>();
     } else {
-      divergence = b == A(0) ? A(0) : log1p_of(b * expm1_of(d)) - b * d;
-      if (b == A(0) && q > -infinity<A>()) divergence = softplus(q);
+      divergence = log1p_of(b * expm1_of(d)) - b * d;
     }
     difference = sigmoid(q) - b;
     if (swapped) difference = -difference;
@@ -59,61 +60,41 @@ struct Dkd : LossBase<T, 2> {
     const A target_s = looks ? row.student_at(static_cast<int>(label_)) : A(0);
     const A target_t = looks ? row.teacher_at(static_cast<int>(label_)) : A(0);
     const A temperature = temperature_of<A>(problem, index);
-    const A slope = quotient(A(kLog2E), temperature);
-    const A pivot_s = pivot_of(row.first_student()), pivot_t = pivot_of(row.first_teacher());
-    student_.slope = teacher_.slope = slope;
-    A cross = 0;
+    pair_.student.slope = pair_.teacher.slope = quotient(A(kLog2E), temperature);
+    A shrunk_s, shrunk_t;
     row.each([&](int first, const Lanes<T>& s_all, const Lanes<T>& t_all) {
       Lanes<T> s, t;
       others(first, s_all, s);
       others(first, t_all, t);
-      student_.raise(s);
-      const A shrunk = teacher_.raise(t);
-      if (shrunk != A(1)) shrink(cross, shrunk);
-#pragma unroll
-      for (int i = 0; i < W; ++i) {
-        student_.sum += student_.power(s[i]);
-        const A power = teacher_.power(t[i]);
-        teacher_.sum += power;
-        const A difference = ((t[i] - pivot_t) - (s[i] - pivot_s)) * slope;
-        cross += power == A(0) ? A(0) : power * difference;
-      }
+      pair_.add(s, t, shrunk_s, shrunk_t);
     });
-    A tops[2] = {student_.top, teacher_.top};
-    group.template reduce<Max>(tops);
-    student_.raise(tops[0]);
-    shrink(cross, teacher_.raise(tops[1]));
-    A sums[3] = {student_.sum, teacher_.sum, cross};
-    group.template reduce<Add>(sums);
-    student_.sum = sums[0], teacher_.sum = sums[1], cross = sums[2];
+    pair_.reduce(group, shrunk_s, shrunk_t);
 
     // A teacher that is sure of the target has no other classes to be like: the non-target term is 0.
-    const bool only_target = teacher_.sum == A(0);
-    this->numbers = known_ && logit(target_s) && finite(student_.sum) && finite(teacher_.sum) &&
+    const bool only_target = pair_.teacher.sum == A(0);
+    this->numbers = known_ && logit(target_s) && finite(pair_.student.sum) && finite(pair_.teacher.sum) &&
                     (only_target ? finite(target_t) : logit(target_t));
     // No other class is possible, in either: nothing to tell apart.
-    alone_ = only_target && student_.sum == A(0);
+    alone_ = only_target && pair_.student.sum == A(0);
     if (alone_) {
       this->numbers = this->numbers && finite(target_s);
       return;
     }
-    this->numbers = this->numbers && student_.sum > A(0);
-    const Bernoulli<A> target(odds(target_t, teacher_), odds(target_s, student_));
-    const double tops_apart = static_cast<double>(student_.top - pivot_s) - static_cast<double>(teacher_.top - pivot_t);
-    const double bits = quotient(cross, teacher_.sum) + log2_of(quotient(student_.sum, teacher_.sum)) + tops_apart * slope;
+    this->numbers = this->numbers && pair_.student.sum > A(0);
+    const Bernoulli<A> target(odds(target_t, pair_.teacher), odds(target_s, pair_.student));
     this->terms[0] = factor_ * target.divergence;
-    this->terms[1] = only_target ? A(0) : factor_ * static_cast<A>(bits * kLn2);
+    this->terms[1] = only_target ? A(0) : factor_ * pair_.divergence();
     const A step = quotient(factor_, temperature);
     const A alpha = static_cast<A>(problem.alpha), beta = only_target ? A(0) : static_cast<A>(problem.beta);
     at_target_ = step * alpha * target.difference;
-    scale_q_ = quotient(step * beta - at_target_, student_.sum);
-    scale_p_ = only_target ? A(0) : quotient(step * beta, teacher_.sum);
+    scale_q_ = quotient(step * beta - at_target_, pair_.student.sum);
+    scale_p_ = only_target ? A(0) : quotient(step * beta, pair_.teacher.sum);
   }
 
   __device__ unsigned gradient(int first, const Lanes<T>& s, const Lanes<T>& t, Lanes<T>& g) const {
 #pragma unroll
     for (int i = 0; i < W; ++i) {
-      g[i] = alone_ ? A(0) : student_.power(s[i]) * scale_q_ - teacher_.power(t[i]) * scale_p_;
+      g[i] = alone_ ? A(0) : pair_.student.power(s[i]) * scale_q_ - pair_.teacher.power(t[i]) * scale_p_;
       if (first + i == label_) g[i] = at_target_;
     }
     return Base::kWhole;
@@ -133,7 +114,7 @@ struct Dkd : LossBase<T, 2> {
   A factor_;
   bool known_, alone_ = false;
   A at_target_ = 0, scale_q_ = 0, scale_p_ = 0;
-  Softmax<T> student_, teacher_;
+  SoftmaxPair<T> pair_;
 };
 
 }  // namespace kdbench::cuda

@@ -5,6 +5,9 @@
 
 namespace kdbench::cuda {
 
-void run_hinton(const Problem& problem, cudaStream_t stream) { run_rows<Hinton>(problem, stream); }
+void run_hinton(const Problem& problem, cudaStream_t stream) {
+  if (problem.standardize) return run_rows<HintonOfScores>(problem, stream);
+  run_rows<HintonOfLogits>(problem, stream);
+}
 
 }  // namespace kdbench::cuda

@@ -5,13 +5,13 @@
 
 namespace kdbench::cuda {
 
-template <class T>
+template <class T, bool Standardize>
 struct Hinton : LossBase<T, 2> {
   using Base = LossBase<T, 2>;
   using A = Acc<T>;
   static constexpr int W = Base::W;
-  // A third exponential, labels and weights: 72 registers, and 96 with 8 elements at a time.
-  static constexpr int kBlockThreads = sizeof(T) == 8 ? 256 : sizeof(T) == 4 ? 896 : 640;
+  // A third exponential, labels and weights: 80 registers, and 96 with 8 elements at a time.
+  static constexpr int kBlockThreads = sizeof(T) == 8 ? 256 : Standardize ? 512 : sizeof(T) == 4 ? 768 : 640;
 
   __device__ Hinton(const Problem& problem, int64_t index)
       : label_(problem.labels[index]),
@@ -32,9 +32,9 @@ struct Hinton : LossBase<T, 2> {
     term_.begin(problem, index, alpha_ * factor_, row, group, row.first_student(), row.first_teacher());
     A sum = 0, weights = 0, weighted = 0;  // Σ e^s; Σ w, Σ w s
     row.each([&](int first, const Lanes<T>& s, const Lanes<T>& t) {
-      const A top = term_.student.top;
+      const A top = term_.pair.student.top;
       term_.add(s, t);
-      if (term_.student.top != top) sum *= exp2_of((top - term_.student.top) * A(kLog2E));
+      if (term_.pair.student.top != top) sum *= exp2_of((top - term_.pair.student.top) * A(kLog2E));
 #pragma unroll
       for (int i = 0; i < W; ++i) sum += power(s[i]);
       if (smoothing_ != A(0)) {
@@ -46,13 +46,13 @@ struct Hinton : LossBase<T, 2> {
         }
       }
     });
-    const A top = term_.student.top;
+    const A top = term_.pair.student.top;
     const A kl = term_.reduce(row, group);
-    A sums[3] = {sum * exp2_of((top - term_.student.top) * A(kLog2E)), weights, weighted};
+    A sums[3] = {sum * exp2_of((top - term_.pair.student.top) * A(kLog2E)), weights, weighted};
     group.template reduce<Add>(sums);
 
     const A pivot = term_.pivot_s;
-    const A lse = static_cast<A>(log2_of(sums[0]) * kLn2 + static_cast<double>(term_.student.top - pivot));
+    const A lse = static_cast<A>(log2_of(sums[0]) * kLn2 + static_cast<double>(term_.pair.student.top - pivot));
     const A label_weight = (A(1) - smoothing_) * (known_ ? weight_at(static_cast<int>(label_)) : A(0));
     const A spread = quotient(smoothing_, static_cast<A>(classes_));
     A ce = label_weight == A(0) ? A(0) : label_weight * (lse - (labelled - pivot));
@@ -85,7 +85,7 @@ struct Hinton : LossBase<T, 2> {
   }
 
  private:
-  __device__ A power(A x) const { return exp2_of((x - term_.student.top) * A(kLog2E)); }
+  __device__ A power(A x) const { return exp2_of((x - term_.pair.student.top) * A(kLog2E)); }
   __device__ A weight_at(int i) const {
     if (i < 0 || i >= classes_) return A(0);
     return weight_ == nullptr ? A(1) : weight_[i];
@@ -97,7 +97,12 @@ struct Hinton : LossBase<T, 2> {
   const A* weight_;
   A alpha_, smoothing_, factor_, ce_factor_;
   A scale_ = 0, at_label_ = 0, elsewhere_ = 0;
-  KlTerm<T> term_;
+  KlTerm<T, Standardize> term_;
 };
+
+template <class T>
+using HintonOfLogits = Hinton<T, false>;
+template <class T>
+using HintonOfScores = Hinton<T, true>;
 
 }  // namespace kdbench::cuda

@@ -5,6 +5,9 @@
 
 namespace kdbench::cuda {
 
-void run_kl(const Problem& problem, cudaStream_t stream) { run_rows<Kl>(problem, stream); }
+void run_kl(const Problem& problem, cudaStream_t stream) {
+  if (problem.standardize) return run_rows<KlOfScores>(problem, stream);
+  run_rows<KlOfLogits>(problem, stream);
+}
 
 }  // namespace kdbench::cuda

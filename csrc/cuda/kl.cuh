@@ -6,60 +6,51 @@
 
 namespace kdbench::cuda {
 
-// With E_p the mean under p, in base 2 and relative to any constants: KL = E_p[t - s] + lse(s) - lse(t), and its gradient
-// by the student (q Σp - p) / T. Standardised logits z = (x - mean) / d, d = std + 1e-7, have softmax(z / T) =
+// The gradient by the student is (q Σp - p) / T. Standardised logits z = (x - mean) / d, d = std + 1e-7, have softmax(z / T) =
 // softmax(x / (T d)); the gradient by x is [g - (x - mean) / (V std d) Σ g (x - mean)] / d, g that by z, since Σ g = 0.
-template <class T>
+template <class T, bool Standardize>
 struct KlTerm {
   using A = Acc<T>;
   static constexpr int W = Element<T>::width;
 
-  bool standardize = false, given = false, probs = false;
+  bool probs = false;
   A factor = 0, temperature = 1;
-  A pivot_s = 0, pivot_t = 0;
+  A pivot_s = 0, pivot_t = 0;              // Standardize: sums are of differences from these
   A mean_s = 0, std_s = 0, divisor_s = 1;  // the mean is relative to the pivot
-  Softmax<T> student, teacher;
-  A cross = 0;             // Σ 2^t (t - s)
+  SoftmaxPair<T> pair;
   A along_q = 0, along_p = 0;  // Σ 2^s (x - pivot), Σ 2^t (x - pivot), x the student's logits
   A scale_q = 0, scale_p = 0, bend = 0;
 
   // Before the row is gone over; goes over it where standard deviations are wanted.
   template <class R, class G>
   __device__ void begin(const Problem& problem, int64_t index, A factor_, R& row, G& group, A first_s, A first_t) {
-    standardize = problem.standardize;
-    given = problem.teacher_is != TeacherIs::logits;
+    pair.given = problem.teacher_is != TeacherIs::logits;
     probs = problem.teacher_is == TeacherIs::probs;
     factor = factor_;
     temperature = temperature_of<A>(problem, index);
     pivot_s = pivot_of(first_s);
     pivot_t = pivot_of(probs ? log2_of(first_t) : first_t);
-    student.slope = teacher.slope = quotient(A(kLog2E), temperature);
+    pair.student.slope = pair.teacher.slope = quotient(A(kLog2E), temperature);
     // Given probabilities are exponentials already: relative to 0, at no temperature; probabilities as their log2.
-    if (given) teacher.slope = probs ? A(1) : A(kLog2E), teacher.top = 0;
-    if (standardize) deviations(row, group);
+    if (pair.given) {
+      pair.teacher.slope = probs ? A(1) : A(kLog2E);
+      pair.teacher.top = 0;
+      pair.origin = pivot_t;
+    }
+    if constexpr (Standardize) deviations(row, group);
   }
 
   __device__ void add(const Lanes<T>& s, const Lanes<T>& t_raw) {
     Lanes<T> t;
     logits_of_teacher(t_raw, t);
-    const A shrunk_s = student.raise(s);
-    const A shrunk_t = given ? A(1) : teacher.raise(t);
-    if (shrunk_t != A(1)) shrink(cross, shrunk_t);
-#pragma unroll
-    for (int i = 0; i < W; ++i) {
-      student.sum += student.power(s[i]);
-      const A power = teacher.power(t[i]);
-      teacher.sum += power;
-      const A difference = (t[i] - pivot_t) * teacher.slope - (s[i] - pivot_s) * student.slope;
-      // A class that the teacher rules out adds nothing, whatever the student says.
-      cross += power == A(0) ? A(0) : power * difference;
-    }
-    if (standardize) {
+    A shrunk_s, shrunk_t;
+    pair.add(s, t, shrunk_s, shrunk_t);
+    if constexpr (Standardize) {
       along_q *= shrunk_s;
       along_p *= shrunk_t;
 #pragma unroll
       for (int i = 0; i < W; ++i) {
-        const A q = student.power(s[i]), p = teacher.power(t[i]);
+        const A q = pair.student.power(s[i]), p = pair.teacher.power(t[i]);
         along_q += q == A(0) ? A(0) : q * (s[i] - pivot_s);
         along_p += p == A(0) ? A(0) : p * (s[i] - pivot_s);
       }
@@ -69,41 +60,31 @@ struct KlTerm {
   // Sums of the group; KL in nats.
   template <class R, class G>
   __device__ A reduce(R& row, G& group) {
-    A tops[2] = {student.top, teacher.top};
-    group.template reduce<Max>(tops);
-    const A shrunk_s = student.raise(tops[0]);
-    const A shrunk_t = given ? A(1) : teacher.raise(tops[1]);
-    shrink(cross, shrunk_t);
-    A sums[3] = {student.sum, teacher.sum, cross};
-    group.template reduce<Add>(sums);
-    student.sum = sums[0], teacher.sum = sums[1], cross = sums[2];
-    const A mass = given ? teacher.sum : A(1);
+    A shrunk_s, shrunk_t;
+    pair.reduce(group, shrunk_s, shrunk_t);
+    const A mass = pair.given ? pair.teacher.sum : A(1);
     const A step = quotient(factor, temperature * divisor_s);
-    scale_q = quotient(step * mass, student.sum);
-    scale_p = given ? step : quotient(step, teacher.sum);
-    if (standardize) {
+    scale_q = quotient(step * mass, pair.student.sum);
+    scale_p = pair.given ? step : quotient(step, pair.teacher.sum);
+    if constexpr (Standardize) {
       A along[2] = {along_q * shrunk_s, along_p * shrunk_t};
       group.template reduce<Add>(along);
       const A slope = scale_q * along[0] - scale_p * along[1];
       bend = std_s > A(0) ? quotient(slope, std_s * divisor_s * static_cast<A>(row.classes())) : A(0);
     }
-    const double top_s = static_cast<double>(student.top - pivot_s) * student.slope;
-    const double top_t = static_cast<double>(teacher.top - pivot_t) * teacher.slope;  // given: the top is 0
-    // Sums over a group are no less exact than a double's last step needs: the tops are what may be large.
-    // Sums of given probabilities are not divided by anything, and so their logarithms do not cancel: in double too.
-    const double bits = given ? cross + mass * (log2_of(static_cast<double>(student.sum)) + (top_s - top_t))
-                              : quotient(cross, teacher.sum) + log2_of(quotient(student.sum, teacher.sum)) + (top_s - top_t);
-    return static_cast<A>(bits * kLn2);
+    return pair.divergence();
   }
 
-  __device__ bool numbers() const { return student.numbers() && (given ? finite(teacher.sum) : teacher.numbers()); }
+  __device__ bool numbers() const {
+    return pair.student.numbers() && (pair.given ? finite(pair.teacher.sum) : pair.teacher.numbers());
+  }
 
   __device__ void gradient(const Lanes<T>& s, const Lanes<T>& t_raw, Lanes<T>& g) const {
     Lanes<T> t;
     logits_of_teacher(t_raw, t);
 #pragma unroll
-    for (int i = 0; i < W; ++i) g[i] = student.power(s[i]) * scale_q - teacher.power(t[i]) * scale_p;
-    if (standardize) {
+    for (int i = 0; i < W; ++i) g[i] = pair.student.power(s[i]) * scale_q - pair.teacher.power(t[i]) * scale_p;
+    if constexpr (Standardize) {
 #pragma unroll
       for (int i = 0; i < W; ++i) g[i] -= (s[i] - pivot_s - mean_s) * bend;
     }
@@ -146,17 +127,19 @@ struct KlTerm {
     const double std = sqrt(quotient(static_cast<double>(squares[0]), static_cast<double>(count)));
     std_s = static_cast<A>(std);
     divisor_s = static_cast<A>(std + 1e-7);
-    student.slope = static_cast<A>(quotient(kLog2E, temperature * (std + 1e-7)));
-    if (given) return;
+    pair.student.slope = static_cast<A>(quotient(kLog2E, temperature * (std + 1e-7)));
+    if (pair.given) return;
     const double std_t = sqrt(quotient(static_cast<double>(squares[1]), static_cast<double>(count)));
-    teacher.slope = static_cast<A>(quotient(kLog2E, temperature * (std_t + 1e-7)));
+    pair.teacher.slope = static_cast<A>(quotient(kLog2E, temperature * (std_t + 1e-7)));
   }
 };
 
-template <class T>
+template <class T, bool Standardize>
 struct Kl : LossBase<T, 1> {
   using Base = LossBase<T, 1>;
   using A = Acc<T>;
+  // z-scores have sums of their own to keep.
+  static constexpr int kBlockThreads = Standardize && sizeof(T) < 8 ? 512 : Base::kBlockThreads;
 
   __device__ Kl(const Problem& problem, int64_t index) : probs_(problem.teacher_is == TeacherIs::probs) {
     factor_ = per_row<A>(problem.row_scale, index, problem.scale);
@@ -185,7 +168,12 @@ struct Kl : LossBase<T, 1> {
  private:
   A factor_;
   bool probs_;
-  KlTerm<T> term_;
+  KlTerm<T, Standardize> term_;
 };
+
+template <class T>
+using KlOfLogits = Kl<T, false>;
+template <class T>
+using KlOfScores = Kl<T, true>;
 
 }  // namespace kdbench::cuda

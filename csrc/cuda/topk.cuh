@@ -32,14 +32,10 @@ struct Topk : LossBase<T, 1> {
     student_.slope = quotient(A(kLog2E), temperature);
     teacher_.slope = probs_ ? A(1) : given_ ? A(kLog2E) : student_.slope;
     if (given_) teacher_.top = 0;
-    const A pivot_s = pivot_of(row.first_student());
-    const T* const values = static_cast<const T*>(problem.teacher) + index * problem.k;
-    const A pivot_t = given_ || !row.reads() || problem.k == 0 ? A(0) : pivot_of(widen(values[0]));
-
     group.sync();  // the row before may still be using the bitmap
     for (int i = group.lane(); i < words(row); i += group.lanes()) bitmap[i] = 0;
     group.sync();
-    A cross = 0, listed = 0, wrong = 0;
+    A listed = 0, wrong = 0;
     if (row.reads()) {
       each_listed(problem, index, group, [&](int64_t at, A x) {
         if (at < 0 || at >= problem.classes) {
@@ -49,12 +45,7 @@ struct Topk : LossBase<T, 1> {
         listed += A(1);
         const int bit = static_cast<int>(at) + shift_;
         atomicOr(&bitmap[bit / 32], 1U << (bit % 32));
-        if (!given_) shrink(cross, teacher_.raise(x));
-        const A power = teacher_.power(x);
-        teacher_.sum += power;
-        const A s = row.student_at(static_cast<int>(at));
-        const A difference = (x - pivot_t) * teacher_.slope - (s - pivot_s) * student_.slope;
-        cross += power == A(0) ? A(0) : power * difference;
+        if (!given_) teacher_.raise(x);
       });
     }
     group.sync();
@@ -72,7 +63,17 @@ struct Topk : LossBase<T, 1> {
     A tops[2] = {student_.top, teacher_.top};
     group.template reduce<Max>(tops);
     rest *= student_.raise(tops[0]);
-    if (!given_) shrink(cross, teacher_.raise(tops[1]));
+    teacher_.top = tops[1];
+    A cross = 0;  // Σ 2^t (t - s) of the listed classes
+    if (row.reads()) {
+      each_listed(problem, index, group, [&](int64_t at, A x) {
+        if (at < 0 || at >= problem.classes) return;
+        const A power = teacher_.power(x), s = row.student_at(static_cast<int>(at));
+        teacher_.sum += power;
+        const A difference = (x - teacher_.top) * teacher_.slope - (s - student_.top) * student_.slope;
+        cross += power == A(0) ? A(0) : power * difference;
+      });
+    }
     A sums[6] = {student_.sum, teacher_.sum, cross, rest, listed, wrong};
     group.template reduce<Add>(sums);
     student_.sum = sums[0], teacher_.sum = sums[1], cross = sums[2], rest = sums[3], listed = sums[4];
@@ -80,20 +81,18 @@ struct Topk : LossBase<T, 1> {
     if (listed == A(0) && sums[5] == A(0)) this->counts = false;
     this->numbers = sums[5] == A(0) && student_.numbers() && (bucket_ ? finite(teacher_.sum) : teacher_.numbers());
     const A step = quotient(factor_, temperature);
-    const double top_s = static_cast<double>(student_.top - pivot_s) * student_.slope;
-    const double top_t = static_cast<double>(teacher_.top - pivot_t) * teacher_.slope;
     double bits;
     if (bucket_) {
       const A left = A(1) - teacher_.sum;
       const bool tail = left > A(0) && listed < static_cast<A>(problem.classes);
       const A p_rest = tail ? left : A(0);
-      bits = cross + teacher_.sum * (log2_of(student_.sum) + top_s);
+      bits = cross + static_cast<double>(teacher_.sum) * log2_of(student_.sum);
       if (tail) bits += p_rest * log2_of(p_rest * quotient(student_.sum, rest));
       scale_q_ = quotient(step * (teacher_.sum + p_rest), student_.sum);
       scale_p_ = step;
       scale_rest_ = scale_q_ - (rest > A(0) ? quotient(step * p_rest, rest) : A(0));
     } else {
-      bits = quotient(cross, teacher_.sum) + log2_of(quotient(student_.sum, teacher_.sum)) + (top_s - top_t);
+      bits = quotient(cross, teacher_.sum) + log2_of(quotient(student_.sum, teacher_.sum));
       scale_q_ = scale_rest_ = quotient(step, student_.sum);
       scale_p_ = quotient(step, teacher_.sum);
     }

@@ -82,6 +82,6 @@ def test_every_kernel_compiles_for_every_architecture_without_a_warning_or_a_spi
     assert {kernel["arch"] for kernel in kernels} == set(tool.ARCHITECTURES)
     losses = ("Kl", "Hinton", "Diverge", "Dkd", "Topk")
     assert all(
-        any(f"<{loss}<{t}>" in kernel["name"] for kernel in kernels) for loss in losses for t in ("float", "bf16")
+        any(f"<{loss}<{t}" in kernel["name"] for kernel in kernels) for loss in losses for t in ("float", "bf16")
     )
     print(output.out)
