@@ -83,35 +83,46 @@ KDBENCH_INLINE void short_rows(const Problem& problem, int64_t r, Pending& pendi
     if constexpr (plain == Plain::exponentials) p[c] = exp2_of_negative<A>((s[c] - s0) * plain_rate);
     if constexpr (plain != Plain::none) plain_sum += p[c];
   }
-  V<A> of_student, of_teacher, of_plain{}, of_label{};
+  // One value a lane, in loops that the compiler turns into vectors.
+  A sums[3][width<A>], crossed[width<A>];
+  store<A>(sums[0], student_sum);
+  store<A>(sums[1], teacher_sum);
+  store<A>(sums[2], plain_sum);
+  store<A>(crossed, cross);
+  const bool hinton = plain != Plain::none;
+  const double of_kd = problem.scale / problem.temperature * (hinton ? problem.alpha : 1);
+  const double of_ce = (1 - problem.alpha) * problem.ce_scale;
+  double linear[width<A>], ratio[width<A>];
   for (int lane = 0; lane < width<A>; ++lane) {
-    double a = problem.scale / problem.temperature, a_plain = 0;
-    Term kd{problem.scale, ln_2 * (double(cross[lane]) / teacher_sum[lane]), double(student_sum[lane]) / teacher_sum[lane]};
-    if (!(student_sum[lane] > 0 && teacher_sum[lane] > 0)) kd.linear = nan;
-    if constexpr (plain != Plain::none) {
+    linear[lane] = ln_2 * (double(crossed[lane]) / double(sums[1][lane]));
+    ratio[lane] = double(sums[0][lane]) / double(sums[1][lane]);
+  }
+  V<A> of_student = splat(A(of_kd)) / student_sum, of_teacher = splat(A(of_kd)) / teacher_sum;
+  V<A> of_plain{}, of_label{};
+  if constexpr (hinton) {
+    of_plain = splat(A(of_ce)) / plain_sum;
+    of_label = splat(A(of_ce));
+  }
+  for (int lane = 0; lane < width<A>; ++lane) {
+    Term kd{problem.scale, linear[lane], ratio[lane]};
+    if (!(sums[0][lane] > 0 && sums[1][lane] > 0)) kd.linear = nan;
+    if constexpr (hinton) {
       const int64_t label = problem.labels[r + lane];
-      const bool counts = label != problem.ignore_index, known = label >= 0 && label < classes;
       Term ce{problem.ce_scale, nan, 1};
-      a *= problem.alpha;
-      a_plain = (1 - problem.alpha) * problem.ce_scale;
-      if (!counts) {
+      if (label == problem.ignore_index) {
         ce = kd = Term{};
-        a = a_plain = 0;
-      } else if (!known || kd.linear != kd.linear) {
-        kd.linear = a = nan;  // a row is NaN as a whole
+      } else if (label < 0 || label >= classes || kd.linear != kd.linear) {
+        kd.linear = nan;  // a row is NaN as a whole
+        of_student[lane] = A(nan);
       } else {
         ce.linear = -ln_2 * ((double(s[label][lane]) - s0[lane]) * plain_rate);
-        ce.ratio = plain_sum[lane];
+        ce.ratio = sums[2][lane];
       }
       pending.add(2 * (r + lane), ce);
       pending.add(2 * (r + lane) + 1, kd);
-      of_plain[lane] = A(a_plain / plain_sum[lane]);
-      of_label[lane] = A(a_plain);
     } else {
       pending.add(r + lane, kd);
     }
-    of_student[lane] = A(a / student_sum[lane]);
-    of_teacher[lane] = A(a / teacher_sum[lane]);
   }
   if (!problem.grad) return;
   A* const grad = static_cast<A*>(problem.grad) + at;

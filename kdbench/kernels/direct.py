@@ -145,6 +145,15 @@ class _WithGradient(torch.autograd.Function):
         return (gradient if upstream.item() == 1 else gradient.mul_(upstream)), None, None, None
 
 
+class _Backward(_WithGradient._backward_cls):  # type: ignore[name-defined, misc]
+    """The node itself, past a look-up of which of two functions the backward is."""
+
+    def apply(self, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _WithGradient.backward(self, *upstream)
+
+
+_WithGradient._backward_cls = _Backward  # type: ignore[attr-defined]
+
 differentiable: Callable[[Tensor, Tensor, Compute, Again], Any] = super(torch.autograd.Function, _WithGradient).apply
 """The totals, shape (), or the loss and the totals, (3,), with the gradient of the loss.
 
