@@ -178,9 +178,12 @@ def _direct(
         return direct.hinton(native, student, teacher, labels, number, alpha, ignore_index, counted)
 
     def again(student: Tensor, upstream: Tensor) -> Tensor:
-        rows, flat = as_rows(student), labels.reshape(-1)
-        arguments = hinton_arguments(rows, as_rows(teacher), flat, number, alpha, ignore_index=ignore_index)
-        return gradient_again(HINTON, rows, arguments, upstream).reshape(student.shape)
+        share = 1 / max(1, counted)
+        arguments = HintonArguments(
+            as_rows(teacher), labels.reshape(-1), number, None, float(alpha), number * number * share, None, share, None,
+            0.0, None, ignore_index, False,
+        )  # fmt: skip
+        return gradient_again(HINTON, as_rows(student), arguments, upstream).reshape(student.shape)
 
     if student.requires_grad and torch.is_grad_enabled():
         loss, totals = direct.differentiable(student, teacher, compute, again)

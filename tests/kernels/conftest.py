@@ -28,6 +28,7 @@ def backend(request, monkeypatch):
     """
     if request.param == "operators":
         monkeypatch.setattr("kdbench.kernels.autograd.native", torch_operator)
+        monkeypatch.setattr("kdbench.kernels.direct.load_cpu", lambda: None)
         yield request.param
         return
     with kernels.use_backend(request.param):
