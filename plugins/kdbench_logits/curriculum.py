@@ -1,0 +1,61 @@
+"""A temperature that is learnt against the student."""
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+import kdbench
+
+
+class Temperature(nn.Module):
+    """One temperature for all items: τ = lowest + span · sigmoid(θ), with the gradient of θ turned around by λ."""
+
+    def __init__(self, initial: float, lowest: float, span: float) -> None:
+        super().__init__()
+        share = (initial - lowest) / span
+        self.theta = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+        self.lowest, self.span = lowest, span
+
+    def forward(self, strength: float) -> Tensor:
+        """The temperature, a scalar; its gradient reaches θ times −strength."""
+        theta = self.theta.detach() - strength * (self.theta - self.theta.detach())
+        return self.lowest + self.span * theta.sigmoid()
+
+
+class CurriculumTemperature(kdbench.Method):
+    """CTKD with its global temperature (Li et al., 2023): (1−α)·CE + α·τ²·KL(p_t^τ ‖ p_s^τ), τ learnt to raise it.
+
+    τ = lowest + span · sigmoid(θ); θ is trained with the student's optimiser on the gradient times −λ, where λ rises
+    from 0 to 1 as ½ (1 + cos((1 + min(epoch, loops) / loops) π)) over `loops` epochs (their eq. 11).
+
+    Defaults: τ in 1 to 21 and 10 loops, as in the paper; α as in kd; τ starts at 4.
+    """
+
+    needs = kdbench.needs(logits=True)
+    alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
+    initial: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    lowest: Annotated[float, kdbench.Meta(gt=0)] = 1.0
+    span: Annotated[float, kdbench.Meta(gt=0)] = 20.0
+    loops: Annotated[int, kdbench.Meta(ge=1)] = 10
+
+    def check(self, pair):
+        """Refuse a first temperature that is not inside the range."""
+        if not self.lowest < self.initial < self.lowest + self.span:
+            raise kdbench.MethodRefused(
+                "method 'ctkd' cannot start",
+                f"initial={self.initial} is not between lowest={self.lowest} and its sum with span={self.span}",
+                "--set ctkd.initial=... inside that range",
+            )
+
+    def build(self, pair):
+        """The temperature."""
+        return Temperature(self.initial, self.lowest, self.span)
+
+    def loss(self, batch, student, teacher):
+        """Cross-entropy and soft-target terms."""
+        done = min(batch.epoch + 1, self.loops) / self.loops
+        temperature = self.module((1 + math.cos((1 + done) * math.pi)) / 2)
+        kd = kdbench.kernels.kd_kl(student.logits, teacher.logits, temperature)
+        return {"ce": (1 - self.alpha) * batch.cross_entropy(student.logits), "kd": self.alpha * kd}
