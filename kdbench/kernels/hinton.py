@@ -180,8 +180,8 @@ def _direct(
     def again(student: Tensor, upstream: Tensor) -> Tensor:
         share = 1 / max(1, counted)
         arguments = HintonArguments(
-            as_rows(teacher), labels.reshape(-1), number, None, float(alpha), number * number * share, None, share, None,
-            0.0, None, ignore_index, False,
+            as_rows(teacher), labels.reshape(-1), number, None, float(alpha), number * number * share, None,
+            share, None, 0.0, None, ignore_index, False,
         )  # fmt: skip
         return gradient_again(HINTON, as_rows(student), arguments, upstream).reshape(student.shape)
 

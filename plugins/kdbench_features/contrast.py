@@ -1,0 +1,109 @@
+"""Contrastive representation distillation: an item's two views against those of other items."""
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from scipy.special import hyp0f1
+from torch import nn
+from torch.nn.functional import logsigmoid, normalize
+
+import kdbench
+from kdbench_features.geometry import flat, unit
+from kdbench_features.layers import LayerPairs
+
+
+class ContrastiveRepresentation(LayerPairs):
+    """Contrastive representation distillation (Tian et al., 2020, sec. 3).
+
+    CE + weight · the critic's loss in both directions (student against teacher embeddings and the reverse): batch mean
+    of −log h(positive) − Σ over negatives of log(1 − h(negative)), h = e^x / (e^x + N·z). x is the dot product of
+    linear embeddings at unit length over τ, N the number of the item's negatives, z the mean of e^x between random
+    directions: the paper's N/M times the constant Z = M·z that noise-contrastive estimation divides by (Wu et al.,
+    2018), which is usually read off a random bank. Negatives are items of another class; an item that has none adds
+    nothing.
+
+    pool="bank" draws them from a memory of every training item's embeddings, kept by `batch.index` as running averages
+    (`momentum` of the old one), random where not seen yet: all of them, or `negatives` drawn anew for each batch where
+    there are more. It takes 2 · items · size floats. pool="batch" takes the batch's other items, with gradient.
+    """
+
+    name = "crd"
+    weight: Annotated[float, kdbench.Meta(ge=0)] = 0.8
+    temperature: Annotated[float, kdbench.Meta(ge=0.01)] = 0.07
+    size: Annotated[int, kdbench.Meta(ge=1)] = 128
+    negatives: Annotated[int, kdbench.Meta(ge=1)] = 16384
+    momentum: Annotated[float, kdbench.Meta(ge=0, lt=1)] = 0.5
+    pool: Literal["bank", "batch"] = "bank"
+
+    @property
+    def relational(self):
+        """In-batch negatives need a batch of several items."""
+        return self.pool == "batch"
+
+    def build(self, pair):
+        """The embeddings of each pair of layers, with their bank."""
+        items = pair.dataset.train_size if self.pool == "bank" else 0
+        return nn.ModuleList(_Embedding(*shapes, self.size, items) for shapes in self.shapes(pair))
+
+    def terms(self, batch, number, student, teacher):
+        """Both directions of the critic's loss."""
+        embedding = self.module[number]
+        embedding.latest = one, other = embedding(student, teacher)
+        labels, ones, others = batch.labels, one, other
+        if self.pool == "bank":
+            labels, ones, others = embedding.drawn(self.negatives)
+        scores = [anchors @ pool.T / self.temperature for anchors, pool in ((one, others), (other, ones))]
+        negative = batch.labels[:, None] != labels
+        noise = negative.sum(1).clamp_min(1).log() + self._log_z()
+        positive = (one * other).sum(1) / self.temperature
+        contrast = sum(_critic(positive, each, noise, negative) for each in scores)
+        return {"crd": self.weight * contrast}
+
+    def _log_z(self):
+        """The log of the mean of e^(u/τ), u a coordinate of a uniform direction in `size` dimensions."""
+        return math.log(hyp0f1(self.size / 2, 0.25 / self.temperature**2))
+
+    def step(self, trainer, batch):
+        """One step; then the bank takes in the batch's embeddings."""
+        logged = super().step(trainer, batch)
+        if self.pool == "bank":
+            for embedding in self.module:
+                embedding.keep(batch, self.momentum)
+        return logged
+
+
+def _critic(positive, scores, noise, negative):
+    """Batch mean of −log h(positive) − Σ log(1 − h(negative)), h = sigmoid(score − noise)."""
+    wrong = torch.where(negative, -logsigmoid(noise[:, None] - scores), 0).sum(1)
+    return torch.where(negative.any(1), wrong - logsigmoid(positive - noise), 0).mean()
+
+
+class _Embedding(nn.Module):
+    """Two linear maps to unit vectors, and what they said of each training item; label -1 where nothing yet."""
+
+    def __init__(self, student, teacher, size, items):
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Linear(math.prod(shape), size) for shape in (student, teacher))
+        self.register_buffer("labels", torch.full((items,), -1))
+        self.register_buffer("ones", normalize(torch.randn(items, size), dim=1))
+        self.register_buffer("others", normalize(torch.randn(items, size), dim=1))
+        self.latest = None
+
+    def forward(self, student, teacher):
+        return tuple(unit(linear(flat(each))) for linear, each in zip(self.maps, (student, teacher), strict=True))
+
+    def drawn(self, count):
+        """Labels and both embeddings of every item of the bank, or of `count` drawn at random where it has more."""
+        kept = self.labels, self.ones, self.others
+        if len(self.labels) <= count:
+            return kept
+        rows = torch.randint(len(self.labels), (count,), device=self.labels.device)
+        return tuple(each[rows] for each in kept)
+
+    @torch.no_grad()
+    def keep(self, batch, momentum):
+        """Mix the latest embeddings into the bank."""
+        self.labels[batch.index] = batch.labels
+        for kept, new in zip((self.ones, self.others), self.latest, strict=True):
+            kept[batch.index] = unit(torch.lerp(new, kept[batch.index], momentum))
