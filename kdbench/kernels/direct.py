@@ -152,7 +152,7 @@ class _Backward(_WithGradient._backward_cls):  # type: ignore[name-defined, misc
         return _WithGradient.backward(self, *upstream)
 
 
-_WithGradient._backward_cls = _Backward  # type: ignore[attr-defined]
+_WithGradient._backward_cls = _Backward
 
 differentiable: Callable[[Tensor, Tensor, Compute, Again], Any] = super(torch.autograd.Function, _WithGradient).apply
 """The totals, shape (), or the loss and the totals, (3,), with the gradient of the loss.
