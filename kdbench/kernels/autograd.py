@@ -16,6 +16,7 @@ from torch.autograd.graph import increment_version
 
 from kdbench.errors import InvalidParameter
 from kdbench.kernels.operators import Fused, Native, Operator, call, native
+from kdbench.kernels.options import accumulation
 from kdbench.kernels.tracing import transformed
 
 A = TypeVar("A", bound=tuple[object, ...])
@@ -46,7 +47,8 @@ def losses(
     if torch.compiler.is_compiling():
         if compiled is None:
             return _plain(operator, student, arguments, rowwise)
-        rows, totals, _ = call(compiled, student, arguments)  # one node, which knows its backward
+        # One node, which knows its backward. 1/N may be symbolic, and a number that an operator takes may not.
+        rows, totals, _ = call(compiled, student, _factors_in_rows(student, arguments))
         return Losses(rows[:, 0] if rowwise else totals[0], totals.detach())
     if grad_mode and student.requires_grad and (compiled is not None or in_place or operator.closed is not None):
         loss, totals = _apply(student, operator, arguments, rowwise, in_place)
@@ -66,6 +68,19 @@ def loss_and_grad(operator: Operator[A], student: Tensor, arguments: A, *, in_pl
         if transformed() or (torch.compiler.is_compiling() and native(operator.name, student.device) is None):
             return _traced_grad(operator, student, arguments)
         return _fused(operator, student.detach(), arguments, in_place=in_place)
+
+
+def _factors_in_rows(student: Tensor, arguments: A) -> A:
+    """The arguments with each factor of all rows in the tensor of the rows' factors."""
+    values = arguments._asdict()  # type: ignore[attr-defined]
+    ones = student.new_ones(student.shape[0], dtype=accumulation(student.dtype))
+    for prefix in ("", "ce_"):
+        if f"{prefix}scale" in values:
+            rows = values[f"{prefix}row_scale"]
+            values[f"{prefix}row_scale"] = (ones if rows is None else rows) * values[f"{prefix}scale"]
+            values[f"{prefix}scale"] = 1.0
+    changed: A = type(arguments)(**values)
+    return changed
 
 
 def _plain(operator: Operator[A], student: Tensor, arguments: A, rowwise: bool) -> Losses:

@@ -7,6 +7,7 @@ options, devices, layouts, subclasses, transforms, tracing) is left to the opera
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from types import ModuleType
 from typing import Any
 
@@ -45,7 +46,7 @@ def module(student: Tensor, teacher: Tensor, temperature: object) -> ModuleType 
         or student.dtype is not teacher.dtype
         or student.dtype not in _DTYPES
         or not student.ndim
-        or not temperature > 0  # type: ignore[operator]
+        or not 0 < temperature < inf  # type: ignore[operator]
         or not student.is_contiguous()
         or not teacher.is_contiguous()
         or teacher.requires_grad
