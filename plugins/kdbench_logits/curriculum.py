@@ -40,13 +40,13 @@ class CurriculumTemperature(kdbench.Method):
     span: Annotated[float, kdbench.Meta(gt=0)] = 20.0
     loops: Annotated[int, kdbench.Meta(ge=1)] = 10
 
-    def check(self, pair):
-        """Refuse a first temperature that is not inside the range."""
+    def __init__(self, **params):
+        super().__init__(**params)
         if not self.lowest < self.initial < self.lowest + self.span:
-            raise kdbench.MethodRefused(
-                "method 'ctkd' cannot start",
-                f"initial={self.initial} is not between lowest={self.lowest} and its sum with span={self.span}",
-                "--set ctkd.initial=... inside that range",
+            raise kdbench.InvalidParameter(
+                f"CurriculumTemperature: initial={self.initial} is not a temperature that can be learnt",
+                f"it lies outside lowest={self.lowest} to lowest + span={self.lowest + self.span}, ends excluded",
+                "set initial inside that range, or change lowest and span",
             )
 
     def build(self, pair):

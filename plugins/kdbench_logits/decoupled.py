@@ -14,6 +14,7 @@ class DecoupledKD(kdbench.Method):
     linearly to 1 over the first `warmup` epochs. With two classes NCKD is 0.
 
     Defaults (α 1, β 8, T 4, 20 epochs of warm-up) are those of public CIFAR configurations; β is 2 or 6 for some pairs.
+    The gradient is β·T times that of a cross-entropy: without batch norm it wants a recipe with `clip_norm`.
     """
 
     needs = kdbench.needs(logits=True)

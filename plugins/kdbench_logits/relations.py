@@ -42,7 +42,8 @@ class MultiLevel(kdbench.Method):
     items; L_batch = ‖p_t p_tᵀ − p_s p_sᵀ‖²_F / items; L_class = ‖p_tᵀ p_t − p_sᵀ p_s‖²_F / classes. The authors' strong
     augmentation is the recipe's affair.
 
-    Default temperatures: 2 to 6, as in public CIFAR configurations.
+    Default temperatures: 2 to 6, as in public CIFAR configurations. L_class grows with the square of the items of a
+    class in a batch: with few classes it takes over, and wants a recipe with `clip_norm` or a smaller `class_weight`.
     """
 
     needs = kdbench.needs(logits=True)
