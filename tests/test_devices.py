@@ -68,7 +68,7 @@ def test_two_processes_end_where_one_does(kdbench, tmp_path):
         assert both.teacher_metrics == pytest.approx(alone.teacher_metrics, rel=1e-3)
         assert "--devices 2" in both.provenance.command
     assert sum(r.cost.teacher_forward_samples for r in two.values()) == 106, "one pass over the training items"
-    assert "2 processes for each run" in done.stdout
+    assert "2 processes for each run" in " ".join(done.stdout.split())
     again = kdbench(*arguments, "--devices", 2, "--out", "by-2")
     assert "4 of 4 runs are done already" in again.stderr
 
@@ -79,13 +79,13 @@ def test_what_stops_one_process_costs_its_run_alone_and_is_told(kdbench, tmp_pat
         "SecondKilled": ("failed", "process 2 of its 2 was killed by SIGKILL, as the system does when memory runs out"),
         "SecondRaises": ("failed", "method 'misbehaving:SecondRaises' raised in epoch 1; ValueError: no more"),
         "SecondExits": ("failed", "process 2 of its 2 exited with code 3; it last said: goodbye"),
-        "SecondHangs": ("timeout", "longer than --max-time 8 s"),
+        "SecondHangs": ("timeout", "longer than --max-time 30 s"),
         "SecondReturnsNaN": ("diverged", "loss term 'loss' became nan in epoch 0"),
         "FirstRaises": ("failed", "method 'misbehaving:FirstRaises' raised in epoch 1; ValueError: no more"),
     }
     methods = [part for name in (*expected, "TakesOverTogether") for part in ("--method", f"misbehaving:{name}")]
     done = kdbench("run", "--dataset", "wine", "--method", "scratch", *methods, "--seeds", 1, "--devices", 2,
-                   "--max-time", 8, *SHORT)  # fmt: skip
+                   "--max-time", 30, *SHORT)  # fmt: skip
     assert done.returncode == 1, done.stderr
     found = records(tmp_path / "kdbench-results")
     assert found.pop("scratch").status == "ok"

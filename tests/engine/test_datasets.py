@@ -92,7 +92,7 @@ class TestRefusals:
 
 
 class TestSplits:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(items=st.integers(15, 200), classes=st.integers(2, 3))
     def test_without_an_official_one_every_class_is_shared_3_1_1(self, items, classes):
         dataset = ready(some_data(items, classes))
@@ -121,7 +121,7 @@ class TestSplits:
         assert (len(train), len(validation), len(test)) == (30, 12, 18)
 
     @given(folds=st.integers(2, 6))
-    @settings(max_examples=5)
+    @settings(max_examples=5, deadline=None)
     def test_folds_test_every_item_once_and_share_nothing(self, folds):
         data = some_data()
         tested = []

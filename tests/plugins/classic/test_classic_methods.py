@@ -92,7 +92,7 @@ def test_logit_mse_is_half_the_mean_squared_difference(shape, weight, ce):
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_fitnet_is_the_weighted_mean_squared_difference_after_the_regressor(seed):
     torch.manual_seed(seed)
     method = FitNet(student_layer="s", teacher_layer="t", weight=7.0)
