@@ -2,9 +2,6 @@
 
 from typing import Annotated
 
-import torch
-from torch import nn
-
 import kdbench
 from kdbench_features.geometry import flat, same_size, unit
 from kdbench_features.layers import LayerPairs, Layers
@@ -31,21 +28,26 @@ class FactorTransfer(LayerPairs):
 
     def build(self, pair):
         """A paraphraser and a translator for each pair of layers."""
+        from torch import nn
+
+        from kdbench_features.paraphraser import Factors
+
         return nn.ModuleList(
-            _Factors(one[0], other[0], max(1, round(self.rate * other[0]))) for one, other in self.shapes(pair)
+            Factors(one[0], other[0], max(1, round(self.rate * other[0]))) for one, other in self.shapes(pair)
         )
 
     def optimizers(self, pair):
         """The paraphrasers are trained before the student, and by themselves."""
+        from torch.optim import Adam
+
         parameters = [parameter for factors in self.module for parameter in factors.paraphraser.parameters()]
-        return {"paraphraser": torch.optim.Adam(parameters, self.paraphraser_lr)}
+        return {"paraphraser": Adam(parameters, self.paraphraser_lr)}
 
     def fit(self, trainer):
         """Train the paraphrasers and freeze them; then train the student."""
-        order = torch.Generator().manual_seed(trainer.seed)
         self.module.train()
         for epoch in range(self.paraphraser_epochs):
-            for batch in _batches(trainer, order, epoch):
+            for batch in _batches(trainer, epoch):
                 self._paraphrase(trainer, batch)
         for factors in self.module:
             factors.paraphraser.freeze()
@@ -67,47 +69,12 @@ class FactorTransfer(LayerPairs):
         return {"ft": self.weight * (unit(flat(one)) - unit(flat(other))).abs().mean()}
 
 
-class _Factors(nn.Module):
-    def __init__(self, student, teacher, middle):
-        super().__init__()
-        self.paraphraser = _Paraphraser(teacher, middle)
-        self.translator = nn.Sequential(*_conv(student, student), *_conv(student, middle), *_conv(middle, middle))
+def _batches(trainer, epoch):
+    """The training items as they are, without augmentation, in an order drawn anew for each epoch."""
+    import torch
 
-
-class _Paraphraser(nn.Module):
-    """Maps to factors, and back to maps; once frozen it keeps its parameters and its batch statistics."""
-
-    def __init__(self, channels, middle):
-        super().__init__()
-        self.encoder = nn.Sequential(*_conv(channels, channels), *_conv(channels, middle), *_conv(middle, middle))
-        self.decoder = nn.Sequential(*_conv(middle, middle), *_conv(middle, channels),
-                                     nn.Conv2d(channels, channels, 3, padding=1))  # fmt: skip
-        self._frozen = False
-
-    def forward(self, maps):
-        return self.encoder(maps)
-
-    def rebuilt(self, maps):
-        """The maps from their factors."""
-        return self.decoder(self.encoder(maps))
-
-    def freeze(self):
-        """Learn nothing any more."""
-        self._frozen = True
-        self.requires_grad_(False).train(False)
-
-    def train(self, mode=True):
-        return super().train(mode and not self._frozen)
-
-
-def _conv(inputs, outputs):
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1)
-
-
-def _batches(trainer, order, epoch):
-    """The training items as they are, without augmentation, in an order of the seed's own."""
     data = trainer.train_data
-    for index in torch.randperm(len(data.labels), generator=order).split(trainer.recipe.batch_size):
+    for index in torch.randperm(len(data.labels)).split(trainer.recipe.batch_size):
         if len(index) > 1 or len(data.labels) == 1:
             index = index.to(data.labels.device)
             yield kdbench.Batch(data.student[index], data.teacher[index], data.labels[index], index, 0.0, epoch)

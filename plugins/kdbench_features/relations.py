@@ -2,9 +2,6 @@
 
 from typing import Annotated
 
-import torch
-from torch.nn.functional import smooth_l1_loss
-
 import kdbench
 from kdbench_features.geometry import TINY, flat
 from kdbench_features.layers import LayerPairs
@@ -27,8 +24,8 @@ class Relational(LayerPairs):
     def terms(self, batch, number, student, teacher):
         """The distance and the angle term."""
         one, other, items = _Figure(flat(student)), _Figure(flat(teacher)), len(student)
-        gap = smooth_l1_loss(one.distances(), other.distances(), reduction="sum")
-        found = {"distance": self.distance_weight * gap.to(student.dtype) / max(1, items * (items - 1))}
+        gap = _huber(one.distances(), other.distances()).to(student.dtype)
+        found = {"distance": self.distance_weight * gap / max(1, items * (items - 1))}
         if self.angle_weight:
             gap = _angle_gap(one.angles(student.dtype), other.angles(student.dtype))
             found["angle"] = self.angle_weight * gap / max(1, items * (items - 1) * (items - 2))
@@ -45,8 +42,8 @@ class _Figure:
         both = gram.diagonal()[:, None] + gram.diagonal()
         squared = both - 2 * gram
         self.apart = squared > TINY * both
-        self.squared = torch.where(self.apart, squared, 0)
-        self.distance = torch.where(self.apart, torch.where(self.apart, squared, 1).sqrt(), 0)
+        self.squared = squared.masked_fill(~self.apart, 0)
+        self.distance = squared.masked_fill(~self.apart, 1).sqrt().masked_fill(~self.apart, 0)
 
     def distances(self):
         """ψ_D, (b, b): distances over their mean between distinct items."""
@@ -56,11 +53,17 @@ class _Figure:
     def angles(self, dtype):
         """ψ_A, (b, b, b): at [j, i, k] the cosine of the angle i-j-k by its sides; 0 where i or k coincides with j."""
         sides = self.squared.to(dtype)
-        inverse = torch.where(self.apart, 1 / torch.where(self.apart, self.distance, 1), 0).to(dtype)
+        inverse = self.distance.masked_fill(~self.apart, 1).reciprocal().masked_fill(~self.apart, 0).to(dtype)
         return (sides[:, :, None] + sides[:, None, :] - sides) * (0.5 * inverse)[:, :, None] * inverse[:, None, :]
 
 
 def _angle_gap(student, teacher):
     """Summed Huber loss over distinct items: all triplets but those with i = k; those with j are 0 in both models."""
     ends = (angles.diagonal(dim1=1, dim2=2) for angles in (student, teacher))
-    return smooth_l1_loss(student, teacher, reduction="sum") - smooth_l1_loss(*ends, reduction="sum")
+    return _huber(student, teacher) - _huber(*ends)
+
+
+def _huber(student, teacher):
+    from torch.nn.functional import smooth_l1_loss
+
+    return smooth_l1_loss(student, teacher, reduction="sum")
