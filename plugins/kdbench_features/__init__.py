@@ -69,3 +69,10 @@ def kdbench_register_methods(register):
         source="Tian et al. (2020)",
         summary="an item's embedding by both models against those of other items",
     )
+    register(
+        "ft",
+        "kdbench_features.factors:FactorTransfer",
+        family="feature",
+        source="Kim et al. (2018)",
+        summary="factors of an autoencoder of the teacher's maps, translated into",
+    )

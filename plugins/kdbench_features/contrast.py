@@ -3,13 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-import torch
-from scipy.special import hyp0f1
-from torch import nn
-from torch.nn.functional import logsigmoid, normalize
-
 import kdbench
-from kdbench_features.geometry import flat, unit
 from kdbench_features.layers import LayerPairs
 
 
@@ -43,8 +37,12 @@ class ContrastiveRepresentation(LayerPairs):
 
     def build(self, pair):
         """The embeddings of each pair of layers, with their bank."""
+        from torch import nn
+
+        from kdbench_features.bank import Embedding
+
         items = pair.dataset.train_size if self.pool == "bank" else 0
-        return nn.ModuleList(_Embedding(*shapes, self.size, items) for shapes in self.shapes(pair))
+        return nn.ModuleList(Embedding(*shapes, self.size, items) for shapes in self.shapes(pair))
 
     def terms(self, batch, number, student, teacher):
         """Both directions of the critic's loss."""
@@ -62,6 +60,8 @@ class ContrastiveRepresentation(LayerPairs):
 
     def _log_z(self):
         """The log of the mean of e^(u/τ), u a coordinate of a uniform direction in `size` dimensions."""
+        from scipy.special import hyp0f1
+
         return math.log(hyp0f1(self.size / 2, 0.25 / self.temperature**2))
 
     def step(self, trainer, batch):
@@ -75,35 +75,7 @@ class ContrastiveRepresentation(LayerPairs):
 
 def _critic(positive, scores, noise, negative):
     """Batch mean of −log h(positive) − Σ log(1 − h(negative)), h = sigmoid(score − noise)."""
-    wrong = torch.where(negative, -logsigmoid(noise[:, None] - scores), 0).sum(1)
-    return torch.where(negative.any(1), wrong - logsigmoid(positive - noise), 0).mean()
+    from torch.nn.functional import logsigmoid
 
-
-class _Embedding(nn.Module):
-    """Two linear maps to unit vectors, and what they said of each training item; label -1 where nothing yet."""
-
-    def __init__(self, student, teacher, size, items):
-        super().__init__()
-        self.maps = nn.ModuleList(nn.Linear(math.prod(shape), size) for shape in (student, teacher))
-        self.register_buffer("labels", torch.full((items,), -1))
-        self.register_buffer("ones", normalize(torch.randn(items, size), dim=1))
-        self.register_buffer("others", normalize(torch.randn(items, size), dim=1))
-        self.latest = None
-
-    def forward(self, student, teacher):
-        return tuple(unit(linear(flat(each))) for linear, each in zip(self.maps, (student, teacher), strict=True))
-
-    def drawn(self, count):
-        """Labels and both embeddings of every item of the bank, or of `count` drawn at random where it has more."""
-        kept = self.labels, self.ones, self.others
-        if len(self.labels) <= count:
-            return kept
-        rows = torch.randint(len(self.labels), (count,), device=self.labels.device)
-        return tuple(each[rows] for each in kept)
-
-    @torch.no_grad()
-    def keep(self, batch, momentum):
-        """Mix the latest embeddings into the bank."""
-        self.labels[batch.index] = batch.labels
-        for kept, new in zip((self.ones, self.others), self.latest, strict=True):
-            kept[batch.index] = unit(torch.lerp(new, kept[batch.index], momentum))
+    wrong = logsigmoid(noise[:, None] - scores).masked_fill(~negative, 0).sum(1)
+    return -(wrong + logsigmoid(positive - noise)).masked_fill(~negative.any(1), 0).mean()

@@ -1,7 +1,11 @@
 """What the feature methods share: flat, unit-length, equally sized features, without NaN at zero."""
 
-from torch import Tensor, where
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TINY = 1e-12
 
@@ -14,7 +18,7 @@ def flat(features: Tensor) -> Tensor:
 def unit(vectors: Tensor) -> Tensor:
     """Vectors (..., D) at length 1; a zero vector stays zero and passes no gradient."""
     length = vectors.norm(dim=-1, keepdim=True)
-    return where(length > TINY, vectors / length.clamp_min(TINY), 0)
+    return (vectors / length.clamp_min(TINY)).masked_fill(length <= TINY, 0)
 
 
 def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,6 +28,8 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pooled(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+
     (height, width), (rows, columns) = maps.shape[2:], size
     if (height, width) == size:
         return maps

@@ -3,10 +3,6 @@
 import math
 from typing import Annotated
 
-import torch
-from torch import nn
-from torch.nn.functional import softplus
-
 import kdbench
 from kdbench_features.layers import LayerPairs, Layers
 
@@ -44,19 +40,22 @@ class VariationalInformation(LayerPairs):
 
     def build(self, pair):
         """A regressor and the α of each teacher channel, for each pair of layers."""
-        start = math.log(math.expm1(self.initial_variance - self.min_variance))
-        return nn.ModuleList(_Gaussian(student, teacher, start) for student, teacher in self.shapes(pair))
+        import torch
+        from torch import nn
+
+        start, shapes = math.log(math.expm1(self.initial_variance - self.min_variance)), self.shapes(pair)
+        alphas = [torch.full((teacher[0], *[1] * (len(teacher) - 1)), start) for _, teacher in shapes]
+        return nn.ModuleDict(
+            {
+                "mean": nn.ModuleList(kdbench.projectors.regressor(*shape) for shape in shapes),
+                "alpha": nn.ParameterList(alphas),
+            }
+        )
 
     def terms(self, batch, number, student, teacher):
         """The negative log-likelihood of the teacher's features."""
-        gaussian = self.module[number]
-        variance = self.min_variance + softplus(gaussian.alpha)
-        squares = (teacher - gaussian.mean(student)).square()
+        from torch.nn.functional import softplus
+
+        variance = self.min_variance + softplus(self.module["alpha"][number])
+        squares = (teacher - self.module["mean"][number](student)).square()
         return {"vid": self.weight * 0.5 * (variance.log() + squares / variance).mean()}
-
-
-class _Gaussian(nn.Module):
-    def __init__(self, student, teacher, start):
-        super().__init__()
-        self.mean = kdbench.projectors.regressor(student, teacher)
-        self.alpha = nn.Parameter(torch.full((teacher[0], *[1] * (len(teacher) - 1)), start))

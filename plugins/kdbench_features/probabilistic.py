@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import torch
-
 import kdbench
 from kdbench_features.geometry import flat, unit
 from kdbench_features.layers import LayerPairs
@@ -30,7 +28,7 @@ class ProbabilisticTransfer(LayerPairs):
     def _log_neighbours(self, features):
         directions = unit(flat(features))
         kernel = (0.5 * (1 + directions @ directions.T)).clamp_min(self.floor)
-        itself = torch.eye(len(kernel), dtype=torch.bool, device=kernel.device)
+        itself = kernel.new_zeros(kernel.shape).fill_diagonal_(1).bool()
         total = kernel.masked_fill(itself, 0).sum(1, keepdim=True)
         # The diagonal is set to log 1 = 0 in both distributions: their difference there is 0.
-        return torch.where(itself, 0, kernel.log() - total.clamp_min(self.floor).log())
+        return (kernel.log() - total.clamp_min(self.floor).log()).masked_fill(itself, 0)

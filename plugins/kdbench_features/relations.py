@@ -2,9 +2,6 @@
 
 from typing import Annotated
 
-import torch
-from torch.nn.functional import smooth_l1_loss
-
 import kdbench
 from kdbench_features.geometry import TINY, flat
 from kdbench_features.layers import LayerPairs
@@ -26,40 +23,47 @@ class Relational(LayerPairs):
 
     def terms(self, batch, number, student, teacher):
         """The distance and the angle term."""
-        one, other = _Figure(flat(student)), _Figure(flat(teacher))
-        same = torch.eye(len(student), dtype=torch.bool, device=student.device)
-        found = {"distance": self.distance_weight * _huber(one.distances(), other.distances(), ~same)}
+        one, other, items = _Figure(flat(student)), _Figure(flat(teacher)), len(student)
+        gap = _huber(one.distances(), other.distances()).to(student.dtype)
+        found = {"distance": self.distance_weight * gap / max(1, items * (items - 1))}
         if self.angle_weight:
-            distinct = ~(same[:, :, None] | same[:, None, :] | same[None])
-            found["angle"] = self.angle_weight * _huber(one.angles(), other.angles(), distinct)
-        return {name: value.to(student.dtype) for name, value in found.items()}
+            gap = _angle_gap(one.angles(student.dtype), other.angles(student.dtype))
+            found["angle"] = self.angle_weight * gap / max(1, items * (items - 1) * (items - 2))
+        return found
 
 
 class _Figure:
-    """A batch of points by its Gram matrix, in float64: differences of nearby points cancel in float32."""
+    """A batch of points by its distances, in float64: from a Gram matrix, small ones would cancel in float32."""
 
     def __init__(self, points):
         points = points.double()
         points = points - points.mean(0)
-        self.gram = points @ points.T
-        self.squares = self.gram.diagonal()
-        both = self.squares[:, None] + self.squares
-        squared = both - 2 * self.gram
+        gram = points @ points.T
+        both = gram.diagonal()[:, None] + gram.diagonal()
+        squared = both - 2 * gram
         self.apart = squared > TINY * both
-        self.distance = torch.where(self.apart, torch.where(self.apart, squared, 1).sqrt(), 0)
+        self.squared = squared.masked_fill(~self.apart, 0)
+        self.distance = squared.masked_fill(~self.apart, 1).sqrt().masked_fill(~self.apart, 0)
 
     def distances(self):
         """ψ_D, (b, b): distances over their mean between distinct items."""
-        pairs = max(1, len(self.gram) * (len(self.gram) - 1))
+        pairs = max(1, len(self.distance) * (len(self.distance) - 1))
         return self.distance / (self.distance.sum() / pairs).clamp_min(TINY)
 
-    def angles(self):
-        """ψ_A, (b, b, b): at [j, i, k] the cosine of the angle i-j-k; 0 where two of them coincide."""
-        inner = self.gram[None] - self.gram[:, :, None] - self.gram[:, None, :] + self.squares[:, None, None]
-        inverse = torch.where(self.apart, 1 / torch.where(self.apart, self.distance, 1), 0)
-        return inner * inverse[:, :, None] * inverse[:, None, :]
+    def angles(self, dtype):
+        """ψ_A, (b, b, b): at [j, i, k] the cosine of the angle i-j-k by its sides; 0 where i or k coincides with j."""
+        sides = self.squared.to(dtype)
+        inverse = self.distance.masked_fill(~self.apart, 1).reciprocal().masked_fill(~self.apart, 0).to(dtype)
+        return (sides[:, :, None] + sides[:, None, :] - sides) * (0.5 * inverse)[:, :, None] * inverse[:, None, :]
 
 
-def _huber(student, teacher, counted):
-    each = smooth_l1_loss(student, teacher, reduction="none")
-    return torch.where(counted, each, 0).sum() / counted.sum().clamp_min(1)
+def _angle_gap(student, teacher):
+    """Summed Huber loss over distinct items: all triplets but those with i = k; those with j are 0 in both models."""
+    ends = (angles.diagonal(dim1=1, dim2=2) for angles in (student, teacher))
+    return _huber(student, teacher) - _huber(*ends)
+
+
+def _huber(student, teacher):
+    from torch.nn.functional import smooth_l1_loss
+
+    return smooth_l1_loss(student, teacher, reduction="sum")

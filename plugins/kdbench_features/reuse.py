@@ -3,8 +3,6 @@
 import copy
 from typing import Annotated
 
-from torch import nn
-
 import kdbench
 from kdbench_features.geometry import flat
 
@@ -33,10 +31,12 @@ class ReusedClassifier(kdbench.Method):
 
     def build(self, pair):
         """Put the projector and the teacher's classifier in the place of the student's."""
+        from kdbench_features.head import Head
+
         student, teacher = pair.student, pair.teacher
         projector = kdbench.projectors.regressor(student.features["penultimate"], teacher.features["penultimate"])
         classifier = copy.deepcopy(teacher.module.get_submodule(_last_linear(teacher.module))).requires_grad_(False)
-        self._head = _Head(projector, classifier)
+        self._head = Head(projector, classifier)
         device = next(student.module.parameters()).device
         student.module.set_submodule(_last_linear(student.module), self._head.to(device))
 
@@ -46,24 +46,8 @@ class ReusedClassifier(kdbench.Method):
         return {"feature": self.weight * difference.square().mean()}
 
 
-class _Head(nn.Module):
-    """The projector and the classifier; in training it remembers what it projected."""
-
-    def __init__(self, projector, classifier):
-        super().__init__()
-        self.projector, self.classifier, self._projected = projector, classifier, None
-
-    def forward(self, vectors):
-        projected = self.projector(vectors)
-        if self.training:
-            self._projected = projected
-        return self.classifier(projected)
-
-    def take(self):
-        projected, self._projected = self._projected, None
-        return projected
-
-
 def _last_linear(model):
+    from torch import nn
+
     found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     return found[-1] if found else None

@@ -180,3 +180,15 @@ def contrast(
 
         values.append(-math.log(h(partner)) - sum(math.log(1 - h(other)) for other in negatives))
     return mean(values)
+
+
+def factor_gap(student: Tensor, teacher: Tensor) -> float:
+    """Mean |a − b| of two factors (N, C, H, W), each at unit length over the whole item."""
+    size, gaps = smaller(student, teacher), []
+    for pair in zip(student.tolist(), teacher.tolist(), strict=True):
+        one, other = (
+            unit([value for channel in channels for line in averaged(channel, *size) for value in line])
+            for channels in pair
+        )
+        gaps += [abs(a - b) for a, b in zip(one, other, strict=True)]
+    return mean(gaps)

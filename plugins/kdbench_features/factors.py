@@ -1,0 +1,80 @@
+"""Factor transfer: a paraphrase of the teacher's maps, learnt beforehand, for the student to translate into."""
+
+from typing import Annotated
+
+import kdbench
+from kdbench_features.geometry import flat, same_size, unit
+from kdbench_features.layers import LayerPairs, Layers
+
+
+class FactorTransfer(LayerPairs):
+    """Factor transfer (Kim et al., 2018, sec. 3), with p = 1.
+
+    First a paraphraser, a convolutional autoencoder of the teacher's maps with rate · C channels in its middle, learns
+    to reconstruct them: mean (P(f_t) − f_t)², without labels, by Adam. Then it is frozen, and the student trains with a
+    translator beside it: CE + weight · Σ over layers of mean |F_t/‖F_t‖ − F_s/‖F_s‖|, F_t the paraphraser's middle and
+    F_s what the translator makes of f_s, norms over the whole factor of an item. Factors of different size are averaged
+    down to the smaller. `paraphraser_epochs` come on top of the recipe's.
+    """
+
+    name = "ft"
+    maps = True
+    student_layers: Layers = ("last",)
+    teacher_layers: Layers = ("last",)
+    weight: Annotated[float, kdbench.Meta(ge=0)] = 200.0
+    rate: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.5
+    paraphraser_epochs: Annotated[int, kdbench.Meta(ge=1)] = 30
+    paraphraser_lr: Annotated[float, kdbench.Meta(gt=0)] = 1e-3
+
+    def build(self, pair):
+        """A paraphraser and a translator for each pair of layers."""
+        from torch import nn
+
+        from kdbench_features.paraphraser import Factors
+
+        return nn.ModuleList(
+            Factors(one[0], other[0], max(1, round(self.rate * other[0]))) for one, other in self.shapes(pair)
+        )
+
+    def optimizers(self, pair):
+        """The paraphrasers are trained before the student, and by themselves."""
+        from torch.optim import Adam
+
+        parameters = [parameter for factors in self.module for parameter in factors.paraphraser.parameters()]
+        return {"paraphraser": Adam(parameters, self.paraphraser_lr)}
+
+    def fit(self, trainer):
+        """Train the paraphrasers and freeze them; then train the student."""
+        self.module.train()
+        for epoch in range(self.paraphraser_epochs):
+            for batch in _batches(trainer, epoch):
+                self._paraphrase(trainer, batch)
+        for factors in self.module:
+            factors.paraphraser.freeze()
+        super().fit(trainer)
+
+    def _paraphrase(self, trainer, batch):
+        optimizer, features = trainer.method_optimizers["paraphraser"], trainer.teacher_outputs(batch).features
+        pairs = zip(self.module, self.teacher_layers, strict=True)
+        loss = sum((factors.paraphraser.rebuilt(features[name]) - features[name]).square().mean()
+                   for factors, name in pairs)  # fmt: skip
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    def terms(self, batch, number, student, teacher):
+        """The mean absolute difference of the factors at unit length."""
+        factors = self.module[number]
+        one, other = same_size(factors.translator(student), factors.paraphraser(teacher))
+        return {"ft": self.weight * (unit(flat(one)) - unit(flat(other))).abs().mean()}
+
+
+def _batches(trainer, epoch):
+    """The training items as they are, without augmentation, in an order drawn anew for each epoch."""
+    import torch
+
+    data = trainer.train_data
+    for index in torch.randperm(len(data.labels)).split(trainer.recipe.batch_size):
+        if len(index) > 1 or len(data.labels) == 1:
+            index = index.to(data.labels.device)
+            yield kdbench.Batch(data.student[index], data.teacher[index], data.labels[index], index, 0.0, epoch)
