@@ -111,6 +111,7 @@ def _plugin(plugin: Plugin) -> Finding:
 
 
 def _data(plugins: Plugins) -> list[Finding]:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # looking whether data is here must not fetch it, nor wait for a hub
     findings = []
     for entry in plugins.catalog.entries("dataset"):
         if entry.metadata.get("scheme"):
