@@ -169,6 +169,14 @@ def test_items_that_coincide_give_finite_gradients(method):
     assert student.grad.isfinite().all()
 
 
+def test_rkd_keeps_the_angles_at_items_that_nearly_coincide():
+    """Two items 1/2000 of the others' distance apart: their Gram matrix in float32 would not know the direction."""
+    student, teacher = randn(3, 4).float(), randn(3, 5, seed=1).float()
+    student[1] = student[0] + 5e-4 * torch.tensor([1.0, -1.0, 1.0, 1.0])
+    found = numbers(losses(Relational(**LAYERS), student, teacher))
+    assert found == pytest.approx(FORMULAS[Relational](student.double(), teacher.double()), rel=1e-3)
+
+
 @pytest.mark.parametrize("method", FORMULAS)
 def test_half_precision_features_are_widened(method):
     student, teacher = randn(4, 3, 4, 4).to(torch.bfloat16), randn(4, 5, 4, 4, seed=1).float()
