@@ -3,25 +3,7 @@
 import math
 from typing import Annotated
 
-import torch
-from torch import Tensor, nn
-
 import kdbench
-
-
-class Temperature(nn.Module):
-    """One temperature for all items: τ = lowest + span · sigmoid(θ), with the gradient of θ turned around by λ."""
-
-    def __init__(self, initial: float, lowest: float, span: float) -> None:
-        super().__init__()
-        share = (initial - lowest) / span
-        self.theta = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
-        self.lowest, self.span = lowest, span
-
-    def forward(self, strength: float) -> Tensor:
-        """The temperature, a scalar; its gradient reaches θ times −strength."""
-        theta = self.theta.detach() - strength * (self.theta - self.theta.detach())
-        return self.lowest + self.span * theta.sigmoid()
 
 
 class CurriculumTemperature(kdbench.Method):
@@ -51,6 +33,8 @@ class CurriculumTemperature(kdbench.Method):
 
     def build(self, pair):
         """The temperature."""
+        from kdbench_logits.temperature import Temperature
+
         return Temperature(self.initial, self.lowest, self.span)
 
     def loss(self, batch, student, teacher):

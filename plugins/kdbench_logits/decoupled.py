@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from torch.nn.functional import cross_entropy
-
 import kdbench
 
 
@@ -48,6 +46,8 @@ class NormalizedKD(kdbench.Method):
 
     def loss(self, batch, student, teacher):
         """Cross-entropy, the label's and the other classes' terms."""
+        from torch.nn.functional import cross_entropy
+
         ours, theirs = (cross_entropy(model.logits, batch.labels, reduction="none") for model in (student, teacher))
         others = kdbench.kernels.kd_dkd(
             student.logits, teacher.logits, batch.labels, self.temperature, alpha=0.0, beta=self.gamma

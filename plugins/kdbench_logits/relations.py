@@ -1,11 +1,13 @@
 """Relations between classes and between items, rather than probabilities one by one."""
 
-from typing import Annotated
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated
 
 import kdbench
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Dist(kdbench.Method):
@@ -77,12 +79,16 @@ class MultiLevel(kdbench.Method):
 
 def pearson_distance(x: Tensor, y: Tensor, dim: int) -> Tensor:
     """1 − Pearson's correlation of x and y along `dim`; 0, without gradient, where either is constant to rounding."""
+    import torch
+
     (x, x_varies), (y, y_varies) = _centred(x, dim), _centred(y, dim)
     return torch.where(x_varies & y_varies, 1 - (x * y).sum(dim), 0.0)
 
 
 def _centred(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Deviations from the mean over their norm, and whether they are more than rounding."""
+    import torch
+
     deviation = x - x.mean(dim, keepdim=True)
     norm = torch.linalg.vector_norm(deviation, dim=dim, keepdim=True)
     rounding = 8 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(x.detach(), dim=dim, keepdim=True)

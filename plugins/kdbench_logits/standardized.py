@@ -1,11 +1,13 @@
 """Logits brought to one spread before they are compared."""
 
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import kdbench
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPSILON = 1e-7
 
@@ -71,6 +73,8 @@ class NormalizedLogits(kdbench.Method):
 
 def z_scores(logits: Tensor) -> Tensor:
     """Rows less their mean, over their population deviation + 1e-7; a constant row becomes 0."""
+    import torch
+
     deviation, mean = torch.std_mean(logits, 1, correction=0, keepdim=True)
     return (logits - mean) / (deviation + EPSILON)
 

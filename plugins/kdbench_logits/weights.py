@@ -2,9 +2,6 @@
 
 from typing import Annotated
 
-import torch
-from torch.nn.functional import cross_entropy, log_softmax
-
 import kdbench
 
 
@@ -40,6 +37,9 @@ class WeightedSoftLabels(kdbench.Method):
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and weighted soft-label terms."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
         with torch.no_grad():
             ours = cross_entropy(student.logits, batch.labels, reduction="none")
             theirs = cross_entropy(teacher.logits, batch.labels, reduction="none")
@@ -63,6 +63,8 @@ class TransformedTeacher(kdbench.Method):
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and matching terms."""
+        from torch.nn.functional import log_softmax
+
         softened = log_softmax(teacher.logits / self.temperature, 1)
         share = (log_softmax(teacher.logits, 1) / self.temperature).exp().sum(1) if self.weighted else None
         match = kdbench.kernels.kd_kl(student.logits, softened, teacher_is="log_probs", row_weight=share)
