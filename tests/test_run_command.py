@@ -94,7 +94,7 @@ def test_each_misbehaving_method_costs_only_its_own_run(kdbench, tmp_path):
         "ReturnsNumber": ("failed", "a loss that is not a scalar; term 'ce' has float"),
         "WithoutGradient": ("failed", "returned a loss without gradient"),
         "RaisesLater": ("failed", "method 'misbehaving:RaisesLater' raised in epoch 1; ValueError: no more"),
-        "ReadsUndeclared": ("failed", "logits differ in shape; (32, 3) and (32, 0)"),
+        "ReadsUndeclared": ("failed", "student and teacher differ in shape; (32, 3) and (32, 0)"),
         "OutOfMemory": ("failed", "MemoryError"),
         "Killed": ("failed", "killed by SIGKILL, as the system does when memory runs out"),
         "Exits": ("failed", "exited with code 3; it last said: goodbye"),
@@ -130,7 +130,7 @@ def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path)
     ("arguments", "message"),
     [
         (["--dataset", "wime"], "unknown dataset 'wime'\n  did you mean 'wine'?"),
-        (["--method", "kdd"], "unknown method 'kdd'\n  did you mean 'kd'?"),
+        (["--method", "fitnett"], "unknown method 'fitnett'\n  did you mean 'fitnet'?"),
         (["--all", "--set", "kd.temperature=-1"], "method 'kd'"),
         (["--all", "--set", "temprature=2"], "did you mean 'temperature'?"),
         (["--all", "--executor", "locl"], "unknown executor 'locl'"),

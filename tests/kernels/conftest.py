@@ -2,21 +2,10 @@ from __future__ import annotations
 
 import pytest
 from loss_table import LOSSES, Loss
+from torch_operators import torch_operator
 
 from kdbench import kernels
 from kdbench.errors import KdbenchError
-from kdbench.kernels.divergence import DIVERGENCE
-from kdbench.kernels.dkd import DKD
-from kdbench.kernels.hinton import HINTON
-from kdbench.kernels.kl import KL
-from kdbench.kernels.topk import TOPK
-
-OPERATORS = {operator.name: operator for operator in (KL, HINTON, DIVERGENCE, DKD, TOPK)}
-
-
-def torch_operator(name, device):
-    operator = OPERATORS[name.rstrip("_")]
-    return operator.in_place if name.endswith("_") else operator
 
 
 @pytest.fixture(params=["torch", "operators", "cpu"])

@@ -199,7 +199,7 @@ def test_arguments_have_the_order_of_the_operators_schemas():
     import re
     from pathlib import Path
 
-    from conftest import OPERATORS
+    from torch_operators import OPERATORS
 
     source = (Path(__file__).parents[2] / "csrc" / "registration.cpp").read_text()
     text = "".join(re.findall(r'"([^"]*)"', source))
