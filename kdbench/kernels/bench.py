@@ -71,11 +71,11 @@ def machine(device: str | None = None) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "load": f"{os.getloadavg()[0]:.1f} in the last minute" if hasattr(os, "getloadavg") else "unknown",
         "kdbench": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "CUDA": torch.version.cuda or "none",
         "Python": platform.python_version(),
         "platform": platform.platform(),
-        "kernels": f"{described.state} {described.isa} {described.compiler}".strip(),
+        "kernels": f"{described.state} {described.isa} {described.compiler.rpartition('/')[2]}".strip(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -181,3 +182,11 @@ def test_what_torch_cannot_compile_is_a_note(loss):
     row = bench.measure(replace(loss, plain=untraceable), 4, 5, torch.float32, "cpu", compiled=True, rounds=1)
     assert "compiled" not in row.microseconds
     assert row.notes[0].startswith("torch.compile: ")
+
+
+def test_what_a_benchmark_was_measured_on_can_be_written_as_json():
+    from kdbench.kernels.bench import machine
+
+    facts = json.loads(msgspec.json.encode(machine()))
+    assert facts["torch"] == str(torch.__version__)
+    assert int(facts["threads"]) >= 1
