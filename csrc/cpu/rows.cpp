@@ -2,7 +2,7 @@
 #include "divergence.h"
 #include "dkd.h"
 #include "kl.h"
-#include "short_rows.h"
+#include "rows.h"
 #include "topk.h"
 
 namespace kdbench {
@@ -23,8 +23,9 @@ void run_loss(const Problem& problem, int64_t begin, int64_t end) {
 
 template <class In, class A>
 void run_typed(const Problem& problem, int64_t begin, int64_t end) {
-  if constexpr (std::is_same_v<In, A>) {
-    if (serves_short_rows<A>(problem)) begin = run_short_rows<A>(problem, begin, end);
+  if constexpr (std::is_same_v<In, float>) {
+    begin = KDBENCH_CONCAT(run_plain_rows_, KDBENCH_ISA)(problem, begin, end);
+    if (begin == end) return;
   }
   const auto with = [&](auto tag) { run_loss<In, A, typename decltype(tag)::type>(problem, begin, end); };
   switch (problem.loss) {

@@ -2,7 +2,7 @@
 // fold across lanes, no half-empty vectors.
 #pragma once
 
-#include "driver.h"
+#include "plain.h"
 
 namespace kdbench::KDBENCH_ISA_NAMESPACE {
 
@@ -11,10 +11,7 @@ constexpr int64_t short_classes = 2 * width<A>;
 
 template <class A>
 inline bool serves_short_rows(const Problem& problem) {
-  return problem.classes <= short_classes<A> && (problem.loss == Loss::kl || problem.loss == Loss::hinton) &&
-         problem.teacher_is == TeacherIs::logits && !problem.standardize && !problem.row_temperature &&
-         !problem.row_scale && !problem.ce_row_scale && problem.label_smoothing == 0 && !problem.class_weight &&
-         problem.scale != 0 && problem.ce_scale != 0;
+  return problem.classes <= short_classes<A> && is_plain(problem);
 }
 
 #if defined(__AVX512F__)
@@ -62,8 +59,10 @@ KDBENCH_INLINE V<A> column_maximum(const V<A>* columns, int64_t classes) {
 
 // width<A> rows from r on.
 template <Plain plain, class A>
-KDBENCH_INLINE void short_rows(const Problem& problem, int64_t r, Pending& pending) {
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+KDBENCH_INLINE void short_rows(const Problem& problem, int64_t r) {
+  constexpr A nan = std::numeric_limits<A>::quiet_NaN();
+  constexpr bool hinton = plain != Plain::none;
+  const PlainFactors factors(problem);
   const int64_t classes = problem.classes, at = r * classes;
   const A rate = A(log2_e / problem.temperature);
   const A plain_rate = is_power(plain) ? rate * A(int(plain)) : A(log2_e);
@@ -81,87 +80,50 @@ KDBENCH_INLINE void short_rows(const Problem& problem, int64_t r, Pending& pendi
     cross = add_product<A>(cross, f[c], y - x);
     if constexpr (is_power(plain)) p[c] = raised<plain>(e[c]);
     if constexpr (plain == Plain::exponentials) p[c] = exp2_of_negative<A>((s[c] - s0) * plain_rate);
-    if constexpr (plain != Plain::none) plain_sum += p[c];
+    if constexpr (hinton) plain_sum += p[c];
   }
-  // One value a lane, in loops that the compiler turns into vectors.
-  A sums[3][width<A>], crossed[width<A>];
-  store<A>(sums[0], student_sum);
-  store<A>(sums[1], teacher_sum);
-  store<A>(sums[2], plain_sum);
-  store<A>(crossed, cross);
-  const bool hinton = plain != Plain::none;
-  const double of_kd = problem.scale / problem.temperature * (hinton ? problem.alpha : 1);
-  const double of_ce = (1 - problem.alpha) * problem.ce_scale;
-  double linear[width<A>], ratio[width<A>];
-  for (int lane = 0; lane < width<A>; ++lane) {
-    linear[lane] = ln_2 * (double(crossed[lane]) / double(sums[1][lane]));
-    ratio[lane] = double(sums[0][lane]) / double(sums[1][lane]);
-  }
-  V<A> of_student = splat(A(of_kd)) / student_sum, of_teacher = splat(A(of_kd)) / teacher_sum;
-  V<A> of_plain{}, of_label{};
+  Sums<A> sums;
+  store<A>(sums.student, student_sum);
+  store<A>(sums.teacher, teacher_sum);
+  store<A>(sums.cross, cross);
+  store<A>(sums.plain, plain_sum);
+  V<A> of_student = splat(A(factors.of_kd)) / student_sum;
+  const V<A> of_teacher = splat(A(factors.of_kd)) / teacher_sum;
   if constexpr (hinton) {
-    of_plain = splat(A(of_ce)) / plain_sum;
-    of_label = splat(A(of_ce));
-  }
-  for (int lane = 0; lane < width<A>; ++lane) {
-    Term kd{problem.scale, linear[lane], ratio[lane]};
-    if (!(sums[0][lane] > 0 && sums[1][lane] > 0)) kd.linear = nan;
-    if constexpr (hinton) {
+    for (int lane = 0; lane < width<A>; ++lane) {
+      const bool labelled = has_label(problem, r + lane);
       const int64_t label = problem.labels[r + lane];
-      Term ce{problem.ce_scale, nan, 1};
-      if (label == problem.ignore_index) {
-        ce = kd = Term{};
-      } else if (label < 0 || label >= classes || kd.linear != kd.linear) {
-        kd.linear = nan;  // a row is NaN as a whole
-        of_student[lane] = A(nan);
-      } else {
-        ce.linear = -ln_2 * ((double(s[label][lane]) - s0[lane]) * plain_rate);
-        ce.ratio = sums[2][lane];
-      }
-      pending.add(2 * (r + lane), ce);
-      pending.add(2 * (r + lane) + 1, kd);
-    } else {
-      pending.add(r + lane, kd);
+      sums.label[lane] = labelled ? (double(s[label][lane]) - s0[lane]) * plain_rate : nan;
+      // A row is NaN as a whole.
+      if (!labelled || !(sums.student[lane] > 0 && sums.teacher[lane] > 0)) of_student[lane] = nan;
     }
   }
+  finish<A, hinton>(problem, r, width<A>, sums);
   if (!problem.grad) return;
-  A* const grad = static_cast<A*>(problem.grad) + at;
+  const V<A> of_plain = splat(A(factors.of_ce)) / plain_sum;
   for (int64_t c = 0; c < classes; ++c) {
     e[c] = e[c] * of_student - f[c] * of_teacher;
-    if constexpr (plain != Plain::none) e[c] += p[c] * of_plain;
+    if constexpr (hinton) e[c] += p[c] * of_plain;
   }
-  if constexpr (plain != Plain::none) {
+  if constexpr (hinton) {
     for (int lane = 0; lane < width<A>; ++lane) {
       const int64_t label = problem.labels[r + lane];
       if (label == problem.ignore_index) {
         for (int64_t c = 0; c < classes; ++c) e[c][lane] = 0;  // whatever the row holds
-      } else if (label >= 0 && label < classes) {
-        e[label][lane] -= of_label[lane];
+      } else if (has_label(problem, r + lane)) {
+        e[label][lane] -= A(factors.of_ce);
       }
     }
   }
-  scatter<A>(e, classes, grad);
-}
-
-template <Plain plain, class A>
-int64_t run_short_rows(const Problem& problem, int64_t begin, int64_t end) {
-  Pending pending(problem);
-  int64_t r = begin;
-  for (; r + width<A> <= end; r += width<A>) short_rows<plain, A>(problem, r, pending);
-  pending.flush();
-  return r;
+  scatter<A>(e, classes, static_cast<A*>(problem.grad) + at);
 }
 
 // Whole vectors of rows from `begin` on; the first row that is left.
-template <class A>
+template <Plain plain, class A>
 int64_t run_short_rows(const Problem& problem, int64_t begin, int64_t end) {
-  if (problem.loss == Loss::kl) return run_short_rows<Plain::none, A>(problem, begin, end);
-  switch (plain_for(problem.temperature)) {
-    case Plain::first: return run_short_rows<Plain::first, A>(problem, begin, end);
-    case Plain::second: return run_short_rows<Plain::second, A>(problem, begin, end);
-    case Plain::fourth: return run_short_rows<Plain::fourth, A>(problem, begin, end);
-    default: return run_short_rows<Plain::exponentials, A>(problem, begin, end);
-  }
+  int64_t r = begin;
+  for (; r + width<A> <= end; r += width<A>) short_rows<plain, A>(problem, r);
+  return r;
 }
 
 }  // namespace kdbench::KDBENCH_ISA_NAMESPACE

@@ -104,17 +104,20 @@ struct PairSums {
   double student_reference = 0, teacher_reference = 0, plain_reference = 0;
 };
 
-// The largest of a quantity's references becomes the row's; they themselves become factors.
-inline double close_references(std::vector<double>& references, int64_t count) {
+inline double largest_of(const std::vector<double>& references, int64_t count) {
   double largest = references[0];
   for (int64_t b = 1; b < count; ++b) largest = references[b] > largest ? references[b] : largest;
+  return largest;
+}
+
+// A quantity's references become factors, relative to the largest, the row's.
+inline void close_references(std::vector<double>& references, int64_t count, double largest) {
   for (int64_t b = 0; b < count; b += width<double>) {
     const V<double> reference = load<double>(&references[b]);
     // A block without a class had 0 as its reference, and has sums of 0.
     const V<double> shift = reference == -infinity<double> ? V<double>{} : reference - largest;
     store<double>(&references[b], exp2_of_negative<double>(shift));
   }
-  return largest;
 }
 
 // Bring the blocks to the row's references.
@@ -127,20 +130,18 @@ KDBENCH_INLINE PairSums close(Blocks& blocks, int64_t count) {
     return sums;
   }
   PairSums sums;
+  sums.student_reference = largest_of(blocks.student, count);
+  sums.teacher_reference = largest_of(blocks.teacher, count);
+  if constexpr (plain) sums.plain_reference = largest_of(blocks.plain, count);
   // f * (y - x) refers to the references themselves, so its shift is taken before they are gone.
-  double student = blocks.student[0], teacher = blocks.teacher[0];
-  for (int64_t b = 1; b < count; ++b) {
-    student = blocks.student[b] > student ? blocks.student[b] : student;
-    teacher = blocks.teacher[b] > teacher ? blocks.teacher[b] : teacher;
-  }
   for (int64_t b = 0; b < count; ++b) {
-    const double dx = blocks.student[b] == -infinity<double> ? 0 : blocks.student[b] - student;
-    const double dy = blocks.teacher[b] == -infinity<double> ? 0 : blocks.teacher[b] - teacher;
+    const double dx = blocks.student[b] == -infinity<double> ? 0 : blocks.student[b] - sums.student_reference;
+    const double dy = blocks.teacher[b] == -infinity<double> ? 0 : blocks.teacher[b] - sums.teacher_reference;
     blocks.cross[b] = blocks.teacher_sum[b] == 0 ? 0 : blocks.cross[b] + blocks.teacher_sum[b] * (dy - dx);
   }
-  sums.student_reference = close_references(blocks.student, count);
-  sums.teacher_reference = close_references(blocks.teacher, count);
-  if constexpr (plain) sums.plain_reference = close_references(blocks.plain, count);
+  close_references(blocks.student, count, sums.student_reference);
+  close_references(blocks.teacher, count, sums.teacher_reference);
+  if constexpr (plain) close_references(blocks.plain, count, sums.plain_reference);
   for (int64_t b = 0; b < count; ++b) {
     sums.student_sum += blocks.student[b] * blocks.student_sum[b];
     sums.teacher_sum += blocks.teacher[b] * blocks.teacher_sum[b];

@@ -4,7 +4,7 @@
 // dense tensors that the caller has checked and keeps alive; they allocate nothing.
 #include <pybind11/pybind11.h>
 
-#include <optional>
+#include <utility>
 
 #include "cpu/run.h"
 #include "problem.h"
@@ -44,37 +44,53 @@ void kl(uintptr_t student, uintptr_t teacher, uintptr_t grad, uintptr_t totals, 
   run(problem);
 }
 
-void hinton(uintptr_t student, uintptr_t teacher, uintptr_t labels, uintptr_t grad, uintptr_t totals, int64_t rows,
-            int64_t classes, int32_t dtype, double temperature, double alpha, double scale, double ce_scale,
+// The place of the first label that is neither a class nor ignore_index (-1 where there is none), and how many count.
+std::pair<int64_t, int64_t> inspect(const int64_t* labels, int64_t rows, int64_t classes, int64_t ignore_index) {
+  int64_t counted = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t label = labels[r];
+    if (label == ignore_index) continue;
+    if (label < 0 || label >= classes) return {r, counted};
+    ++counted;
+  }
+  return {-1, counted};
+}
+
+template <class A>
+void write_scalars(const A (&totals)[3], const uintptr_t (&addresses)[3]) {
+  for (int i = 0; i < 3; ++i) *at<A>(addresses[i]) = totals[i];
+}
+
+// Whether it was computed: not where a label is out of range.
+bool hinton(uintptr_t student, uintptr_t teacher, uintptr_t labels, uintptr_t grad, uintptr_t loss, uintptr_t ce,
+            uintptr_t kd, int64_t rows, int64_t classes, int32_t dtype, double temperature, double alpha,
             int64_t ignore_index) {
   Problem problem;
+  problem.labels = at<int64_t>(labels);
+  const auto [bad, counted] = inspect(problem.labels, rows, classes, ignore_index);
+  if (bad >= 0) return false;
+  float singles[3];
+  double doubles[3];
   problem.loss = Loss::hinton;
   problem.student = at<void>(student);
   problem.teacher = at<void>(teacher);
-  problem.labels = at<int64_t>(labels);
   problem.grad = at<void>(grad);
-  problem.totals = at<void>(totals);
   problem.rows = rows;
   problem.classes = classes;
   problem.dtype = DType(dtype);
+  problem.totals = problem.dtype == DType::f64 ? static_cast<void*>(doubles) : singles;
   problem.temperature = temperature;
   problem.alpha = alpha;
-  problem.scale = scale;
-  problem.ce_scale = ce_scale;
+  problem.ce_scale = 1.0 / (counted > 0 ? counted : 1);
+  problem.scale = temperature * temperature * problem.ce_scale;
   problem.ignore_index = ignore_index;
   run(problem);
-}
-
-// How many labels count, and the place of the first that is neither a class nor ignore_index (-1 where there is none).
-std::pair<int64_t, int64_t> inspect_labels(uintptr_t labels, int64_t rows, int64_t classes, int64_t ignore_index) {
-  int64_t counted = 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t label = at<const int64_t>(labels)[r];
-    if (label == ignore_index) continue;
-    if (label < 0 || label >= classes) return {counted, r};
-    ++counted;
+  if (problem.dtype == DType::f64) {
+    write_scalars(doubles, {loss, ce, kd});
+  } else {
+    write_scalars(singles, {loss, ce, kd});
   }
-  return {counted, -1};
+  return true;
 }
 
 py::dict build_info() {
@@ -90,6 +106,5 @@ PYBIND11_MODULE(_native, m) {
   m.doc() = "kdbench's CPU kernels by address, and what was built.";
   m.def("kl", &kl);
   m.def("hinton", &hinton);
-  m.def("inspect_labels", &inspect_labels);
   m.def("build_info", &build_info);
 }

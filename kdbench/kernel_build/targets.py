@@ -34,7 +34,9 @@ MODULE = f"_native{module_suffix()}"
 STABLE_API = "-DTORCH_TARGET_VERSION=0x020a000000000000"
 """Torch 2.10: the oldest that the built library serves, whichever builds it."""
 
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden")
+FLAGS = ("-std=c++17", "-O2", "-fpeel-loops", "-fPIC", "-fvisibility=hidden")
+"""-O3 compiles a third longer, and of all that it adds the kernels gain by the peeling alone."""
+
 MATH_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 """For compiling only. Never -ffast-math: GCC before 13 would link start-up code that flushes denormals process-wide."""
 

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdbench import kernels
-from kdbench.kernels.plain import Example, Loss, losses
+from kdbench.kernels.plain import Example, Loss, kl_of_logs, losses
 from kdbench.kernels.status import status
 from kdbench.version import __version__
 
@@ -45,9 +46,12 @@ class Row(msgspec.Struct, frozen=True):
 
     Args:
         microseconds: by contestant. "fused": `kd_*(...)` and its backward; "and_grad": `kd_*_and_grad(...)`; "eager":
-            the formula in torch and its backward; "compiled": the formula through torch.compile and its backward.
-        ratios: of one round's times, as "eager / fused": above 1 where the second is faster.
-        bandwidth: share of a device copy's bytes/s that and_grad reaches, counting 3 · rows · classes · size of dtype.
+            the formula in torch and its backward; "compiled": the formula through torch.compile and its backward;
+            "eager_logs" beside kd_kl: the formula on the teacher's log-probabilities and its backward; "kd_kl" beside
+            kd_hinton: `kd_kl(...)` of the same logits and its backward; "copy": copying half of
+            3 · rows · classes · size of dtype, the least bytes that and_grad moves, from one place to another.
+        ratios: of one round's times, as "eager / fused": above 1 where the second is faster. "copy / and_grad" is the
+            share of a copy's bytes/s that and_grad reaches.
         notes: why a contestant is missing.
     """
 
@@ -58,7 +62,6 @@ class Row(msgspec.Struct, frozen=True):
     backend: str
     microseconds: dict[str, Spread]
     ratios: dict[str, Spread]
-    bandwidth: float | None
     notes: list[str]
 
 
@@ -81,19 +84,16 @@ def machine(device: str | None = None) -> dict[str, str]:
 
 
 def measure_all(*, quick: bool = False, device: str | None = None, say: Say = lambda _: None) -> list[Row]:
-    """`kd_kl` at every shape, and every other loss at one."""
+    """`kd_kl` and `kd_hinton` at every shape, and every other loss at one."""
     where = _device(device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     shapes = QUICK_SHAPES if quick else GPU_SHAPES if where == "cuda" else CPU_SHAPES
-    copy = copy_bandwidth(where)
-    say(f"a device copy moves {copy / 1e9:.1f} GB/s, read and written")
-    first, *others = losses()
+    everywhere = [loss for loss in losses() if loss.name in {"kd_kl", "kd_hinton"}]
+    elsewhere = [loss for loss in losses() if loss.name not in {"kd_kl", "kd_hinton"}]
     rows = []
-    for loss, shape, compiled in [
-        *((first, shape, not quick) for shape in shapes),
-        *((loss, OTHER_LOSSES_SHAPE, False) for loss in others),
-    ]:
-        rows.append(measure(loss, *shape, dtype, where, copy=copy, compiled=compiled, rounds=15 if quick else 41))
+    for loss, shape in [*product(everywhere, shapes), *product(elsewhere, [OTHER_LOSSES_SHAPE])]:
+        compiled = loss.name == "kd_kl" and not quick
+        rows.append(measure(loss, *shape, dtype, where, compiled=compiled, rounds=15 if quick else 41))
         say(_line(rows[-1]))
     return rows
 
@@ -105,17 +105,23 @@ def measure(
     dtype: torch.dtype,
     device: str,
     *,
-    copy: float | None = None,
     compiled: bool = False,
     rounds: int = 41,
 ) -> Row:
-    """Measure one loss at one shape. `copy`: bytes/s of a device copy."""
+    """Measure one loss at one shape."""
     example = loss.example(rows, classes, dtype, device)
     contestants: dict[str, Callable[[], object]] = {
         "fused": _with_backward(loss.fused, example),
         "and_grad": lambda: loss.and_grad(example),
         "eager": _with_backward(loss.plain, example),
     }
+    if loss.exact:
+        contestants["copy"] = _copy(3 * rows * classes * dtype.itemsize // 2, device)
+    if loss.name == "kd_kl":
+        contestants["eager_logs"] = _with_backward(lambda one: kl_of_logs(one.leaves[0], *one.others), example)
+    if loss.name == "kd_hinton":
+        alone = next(one for one in losses() if one.name == "kd_kl")
+        contestants["kd_kl"] = _with_backward(alone.fused, alone.example(rows, classes, dtype, device))
     notes = []
     if compiled:
         try:
@@ -124,17 +130,15 @@ def measure(
             notes.append(f"torch.compile: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
     samples = interleaved(contestants, rounds, device)
     pairs = [("eager", "fused"), ("eager", "and_grad"), ("compiled", "fused"), ("compiled", "and_grad")]
-    moved = 3 * rows * classes * dtype.itemsize
-    spreads = {name: spread([1e6 * value for value in values]) for name, values in samples.items()}
+    pairs += [("eager_logs", "fused"), ("fused", "kd_kl"), ("copy", "and_grad")]
     return Row(
         loss.name, rows, classes, str(dtype).removeprefix("torch."), kernels.backend_name(torch.device(device)),
-        microseconds=spreads,
+        microseconds={name: spread([1e6 * value for value in values]) for name, values in samples.items()},
         ratios={
             f"{slow} / {fast}": spread([a / b for a, b in zip(samples[slow], samples[fast], strict=True)])
             for slow, fast in pairs
-            if slow in samples
+            if slow in samples and fast in samples
         },
-        bandwidth=moved / (spreads["and_grad"].median * 1e-6) / copy if copy and loss.exact else None,
         notes=notes,
     )  # fmt: skip
 
@@ -154,14 +158,6 @@ def interleaved(contestants: dict[str, Callable[[], object]], rounds: int, devic
     return samples
 
 
-def copy_bandwidth(device: str, size: int = 1 << 28) -> float:
-    """Bytes/s, read and written, of copying memory that no cache holds."""
-    source = torch.ones(size // 4, device=device)
-    target = torch.empty_like(source)
-    (samples,) = interleaved({"copy": lambda: target.copy_(source)}, 9, device).values()
-    return 2 * size / spread(samples).median
-
-
 def spread(values: Sequence[float]) -> Spread:
     """Their quartiles."""
     low, median, high = torch.tensor(values, dtype=torch.float64).quantile(
@@ -173,7 +169,7 @@ def spread(values: Sequence[float]) -> Spread:
 def render(facts: dict[str, str], rows: Sequence[Row]) -> str:
     """The table, below what it was measured on."""
     header: tuple[str, ...] = ("loss", "rows x V", "dtype", "back end", "eager us", "compiled us", "fused us")
-    header += ("and_grad us", "eager / fused", "eager / and_grad", "compiled / fused", "of copy bandwidth")
+    header += ("and_grad us", "eager / fused", "eager / and_grad", "compiled / fused", "fused / kd_kl", "of a copy")
     table = [header, *(_cells(row) for row in rows)]
     widths = [max(len(cells[column]) for cells in table) for column in range(len(header))]
     lines = [
@@ -187,9 +183,11 @@ def render(facts: dict[str, str], rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     times = (f"{row.microseconds[name].median:.1f}" if name in row.microseconds else "-"
              for name in ("eager", "compiled", "fused", "and_grad"))  # fmt: skip
-    ratios = (str(row.ratios.get(name, "-")) for name in ("eager / fused", "eager / and_grad", "compiled / fused"))
-    share = "-" if row.bandwidth is None else f"{row.bandwidth:.0%}"
-    return (row.loss, f"{row.rows} x {row.classes}", row.dtype, row.backend, *times, *ratios, share)
+    ratios = (str(row.ratios.get(name, "-"))
+              for name in ("eager / fused", "eager / and_grad", "compiled / fused", "fused / kd_kl"))  # fmt: skip
+    share = row.ratios.get("copy / and_grad")
+    of_a_copy = "-" if share is None else f"{share.median:.0%}"
+    return (row.loss, f"{row.rows} x {row.classes}", row.dtype, row.backend, *times, *ratios, of_a_copy)
 
 
 def _line(row: Row) -> str:
@@ -206,6 +204,12 @@ def _with_backward(loss: Callable[[Example], Tensor], example: Example) -> Calla
         torch.autograd.backward(loss(own))
 
     return call
+
+
+def _copy(size: int, device: str) -> Callable[[], object]:
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)
 
 
 def _compiled(loss: Loss, example: Example) -> Callable[[], object]:

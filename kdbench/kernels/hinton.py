@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,8 +82,14 @@ def kd_hinton(
     Raises: ModelMismatch for shapes, InvalidParameter for values, dtypes and devices.
     """
     plain = not label_smoothing and class_weight is None and not standardize and not in_place_grad
-    if plain and (case := _direct_case(student, teacher, labels, temperature, alpha, ignore_index)):
-        return _direct(case, student, teacher, labels, temperature, alpha, ignore_index)
+    if plain and (native := _direct_module(student, teacher, labels, temperature, alpha)):
+        ce, kd = direct.scalar_like(student), direct.scalar_like(student)
+        rest = ce, kd, native, float(temperature), alpha, ignore_index
+        if student.requires_grad and torch.is_grad_enabled():
+            loss = direct.differentiable(student, (teacher, labels), rest, direct.hinton, _again)
+        else:
+            loss = direct.hinton(student, teacher, labels, *rest)[0]
+        return HintonLoss(loss, ce, kd)
     rows, arguments = _prepared(
         student,
         teacher,
@@ -120,11 +127,10 @@ def kd_hinton_and_grad(
     Raises: as `kd_hinton`.
     """
     plain = not label_smoothing and class_weight is None and not standardize and not in_place_grad
-    if plain and (case := _direct_case(student, teacher, labels, temperature, alpha, ignore_index)):
-        native, counted = case
-        number = float(temperature)
-        totals, grad = direct.hinton(native, student, teacher, labels, number, alpha, ignore_index, counted)
-        return HintonLoss(*totals.unbind()), grad
+    if plain and (native := _direct_module(student, teacher, labels, temperature, alpha)):
+        ce, kd = direct.scalar_like(student), direct.scalar_like(student)
+        loss, grad = direct.hinton(student, teacher, labels, ce, kd, native, float(temperature), alpha, ignore_index)
+        return HintonLoss(loss, ce, kd), grad
     rows, arguments = _prepared(
         student,
         teacher,
@@ -141,10 +147,10 @@ def kd_hinton_and_grad(
     return HintonLoss(*totals.unbind()), grad.reshape(student.shape)
 
 
-def _direct_case(
-    student: Tensor, teacher: Tensor, labels: Tensor, temperature: object, alpha: object, ignore_index: int
-) -> tuple[ModuleType, int] | None:
-    """The kernels by address, and how many rows count; None where the operator must serve, or refuse."""
+def _direct_module(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: object, alpha: object
+) -> ModuleType | None:
+    """The kernels by address; None where the operator must serve, or refuse."""
     native = direct.module(student, teacher, temperature)
     if (
         native is None
@@ -157,40 +163,17 @@ def _direct_case(
         or not labels.is_contiguous()
     ):
         return None
-    counted, bad = native.inspect_labels(labels.data_ptr(), labels.numel(), student.shape[-1], ignore_index)
-    return (native, counted) if bad < 0 else None
+    return native
 
 
-def _direct(
-    case: tuple[ModuleType, int],
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    temperature: float | Tensor,
-    alpha: float,
-    ignore_index: int,
-) -> HintonLoss:
-    """`kd_hinton` in its plain case, by address."""
-    native, counted = case
-    number = float(temperature)
-
-    def compute(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        return direct.hinton(native, student, teacher, labels, number, alpha, ignore_index, counted)
-
-    def again(student: Tensor, upstream: Tensor) -> Tensor:
-        share = 1 / max(1, counted)
-        arguments = HintonArguments(
-            as_rows(teacher), labels.reshape(-1), number, None, float(alpha), number * number * share, None,
-            share, None, 0.0, None, ignore_index, False,
-        )  # fmt: skip
-        return gradient_again(HINTON, as_rows(student), arguments, upstream).reshape(student.shape)
-
-    if student.requires_grad and torch.is_grad_enabled():
-        loss, totals = direct.differentiable(student, teacher, compute, again)
-    else:
-        totals, _ = compute(student, teacher)
-        loss = totals[0]
-    return HintonLoss(loss, totals[1], totals[2])
+def _again(student: Tensor, upstream: Tensor, others: Sequence[Tensor], rest: tuple[Any, ...]) -> Tensor:
+    """The gradient of `direct.hinton` times upstream, from the logits."""
+    (teacher, labels), (_, _, _, temperature, alpha, ignore_index) = others, rest
+    rows = as_rows(student)
+    arguments = hinton_arguments(
+        rows, as_rows(teacher), labels.reshape(-1), temperature, alpha, ignore_index=ignore_index
+    )
+    return gradient_again(HINTON, rows, arguments, upstream).reshape(student.shape)
 
 
 def _prepared(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,7 +67,9 @@ def kd_kl(
     """
     plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
     if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
-        return _direct(native, student, teacher, float(temperature), scale)
+        if student.requires_grad and torch.is_grad_enabled():
+            return direct.differentiable(student, (teacher,), (native, float(temperature), scale), direct.kl, _again)
+        return direct.kl(student, teacher, native, float(temperature), scale)[0]
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
@@ -98,8 +100,7 @@ def kd_kl_and_grad(
     """
     plain = reduction == "batchmean" and mask is None and row_weight is None and teacher_is == "logits"
     if plain and not standardize and not in_place_grad and (native := direct.module(student, teacher, temperature)):
-        number = float(temperature)
-        return direct.kl(native, student, teacher, number, _factor(student, number, scale))
+        return direct.kl(student, teacher, native, float(temperature), scale)
     rows, arguments = _prepared(
         student, teacher, temperature, reduction, scale, row_weight, mask, teacher_is, standardize, in_place_grad
     )
@@ -108,27 +109,13 @@ def kd_kl_and_grad(
     return loss, grad.reshape(student.shape)
 
 
-def _factor(student: Tensor, temperature: float, scale: bool) -> float:
-    classes = student.shape[-1]
-    rows = student.numel() // classes if classes else 1
-    return (temperature * temperature if scale else 1.0) / max(1, rows)
-
-
-def _direct(native: ModuleType, student: Tensor, teacher: Tensor, temperature: float, scale: bool) -> Tensor:
-    """`kd_kl` in its plain case, by address."""
-    factor = _factor(student, temperature, scale)
-    if not (student.requires_grad and torch.is_grad_enabled()):
-        return direct.kl(native, student, teacher, temperature, factor)[0]
-
-    def again(student: Tensor, upstream: Tensor) -> Tensor:
-        arguments = KlArguments(as_rows(teacher), temperature, None, factor, None, 0, False)
-        return gradient_again(KL, as_rows(student), arguments, upstream).reshape(student.shape)
-
-    def compute(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        return direct.kl(native, student, teacher, temperature, factor)
-
-    loss: Tensor = direct.differentiable(student, teacher, compute, again)
-    return loss
+def _again(student: Tensor, upstream: Tensor, others: Sequence[Tensor], rest: tuple[Any, ...]) -> Tensor:
+    """The gradient of `direct.kl` times upstream, from the logits."""
+    (teacher,), (_, temperature, scale) = others, rest
+    rows = as_rows(student)
+    factor = (temperature * temperature if scale else 1.0) / max(1, rows.shape[0])
+    arguments = KlArguments(as_rows(teacher), temperature, None, factor, None, 0, False)
+    return gradient_again(KL, rows, arguments, upstream).reshape(student.shape)
 
 
 def _prepared(

@@ -47,6 +47,8 @@ def columns(board: Leaderboard) -> list[Column]:
         ),
         _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
         _column("train_samples_per_s", "train samples/s", [row.train_samples_per_s for row in rows], count, 6),
+        _column("step_time", "step time ×kd", [row.step_time for row in rows], "{:.2f}".format, 7),
+        _column("train_memory", "memory ×kd", [row.train_memory for row in rows], "{:.2f}".format, 19),
         _column("train_seconds", "train s", [row.train_seconds for row in rows], "{:.1f}".format, 21),
         _column("inference_samples_per_s", "infer samples/s", [row.inference_samples_per_s for row in rows], count, 5),
         _column("latency_ms_p50", "latency ms", [row.latency_ms_p50 for row in rows], "{:.2f}".format, 20),
@@ -131,6 +133,8 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
         )
     if "gap_recovered" in keys:
         yield "gap recovered: Δ as a share of teacher − baseline"
+    if "step_time" in keys:
+        yield "step time: of training, for an item, beside kd's; a method's other phases are in train s"
     if "inference_samples_per_s" in keys:
         yield f"infer: batches of {BATCH}"
 

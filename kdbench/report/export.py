@@ -24,6 +24,7 @@ ROW_COLUMNS = (
     "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged", "timeout",
     "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
     "gap_recovered", "parameters", "inference_samples_per_s", "latency_ms_p50", "train_samples_per_s", "train_seconds",
+    "step_time", "train_memory",
 )  # fmt: skip
 METRIC_PREFIX = "metric_"
 _FORMULA = ("=", "+", "-", "@")

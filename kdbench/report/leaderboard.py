@@ -18,6 +18,8 @@ from kdbench.report.notes import board_notes
 from kdbench.report.statistics import Interval, mean_interval, paired_interval
 
 PRIMARY_METRIC, BASELINE = "accuracy", "scratch"
+COST_REFERENCE = "kd"
+"""The method whose cost of training the others' is shown in."""
 BATCH = "64"
 """The batch size whose inference speed is shown."""
 
@@ -66,6 +68,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms_p50: float | None
     train_samples_per_s: float | None
     train_seconds: float | None
+    step_time: float | None
+    """Seconds per item trained on, relative to `kd` with its defaults and the same recipe; None without such a row."""
+    train_memory: float | None
+    """Peak memory of the training, relative to the same."""
 
 
 class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,13 +167,21 @@ def _leaderboard(
     higher = info.higher_is_better if info else metric not in lower_is_better
     runs, repeated = rows_of(records, metric)
     baselines = {row.recipe_key: row for row in runs if row.first.method == baseline and not row.first.overrides}
+    references = {row.recipe_key: row for row in runs if row.first.method == COST_REFERENCE and not row.first.overrides}
     counted = [r for row in runs for r in row.by_seed.values()]
     teachers = _teachers(counted, metric)
     teacher = mean_interval(teachers)
     recipes = {row.recipe_key for row in runs}
     labels = row_labels([row.first for row in runs])
     rows = [
-        _row(row, label, baselines.get(row.recipe_key), teacher.mean if teacher else None, higher)
+        _row(
+            row,
+            label,
+            baselines.get(row.recipe_key),
+            references.get(row.recipe_key),
+            teacher.mean if teacher else None,
+            higher,
+        )
         for row, label in zip(runs, labels, strict=True)
     ]
     first = records[0]
@@ -230,9 +244,16 @@ def _teachers(records: list[Summary], metric: str) -> list[float]:
     return list(found.values())
 
 
-def _row(runs: RowRuns, label: str, baseline: RowRuns | None, teacher: float | None, higher: bool) -> Row:
+def _row(
+    runs: RowRuns,
+    label: str,
+    baseline: RowRuns | None,
+    reference: RowRuns | None,
+    teacher: float | None,
+    higher: bool,
+) -> Row:
     first, records = runs.first, list(runs.by_seed.values())
-    done = [r for r in records if r.status == "ok"]
+    done = _done(runs)
     unfinished = [r for r in records if r.status != "ok"]
     statuses = [r.status for r in unfinished]
     interval = mean_interval(list(runs.values.values()))
@@ -267,9 +288,27 @@ def _row(runs: RowRuns, label: str, baseline: RowRuns | None, teacher: float | N
         parameters=_median_count(r.cost.parameters for r in done),
         inference_samples_per_s=_median(r.throughput.inference_samples_per_s.get(BATCH) for r in done),
         latency_ms_p50=_median(r.throughput.latency_ms_p50 for r in done),
-        train_samples_per_s=_median(r.throughput.train_samples_per_s for r in done),
+        train_samples_per_s=_train_speed(runs),
         train_seconds=_median(r.cost.seconds.get("train") for r in done),
+        step_time=_quotient(_train_speed(reference), _train_speed(runs)),
+        train_memory=_quotient(_train_memory(runs), _train_memory(reference)),
     )
+
+
+def _train_speed(runs: RowRuns | None) -> float | None:
+    return None if runs is None else _median(r.throughput.train_samples_per_s for r in _done(runs))
+
+
+def _train_memory(runs: RowRuns | None) -> float | None:
+    return None if runs is None else _median(r.cost.peak_memory_bytes for r in _done(runs))
+
+
+def _done(runs: RowRuns) -> list[Summary]:
+    return [record for record in runs.by_seed.values() if record.status == "ok"]
+
+
+def _quotient(value: float | None, reference: float | None) -> float | None:
+    return value / reference if value is not None and reference else None
 
 
 def _verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bool | None]:

@@ -12,7 +12,7 @@ from kdbench.report.leaderboard import Leaderboard
 if TYPE_CHECKING:
     from kdbench.plan import NotRun
 
-_LEFT_OUT = {"log_loss", "ece", "train_seconds", "latency_ms_p50"}
+_LEFT_OUT = {"log_loss", "ece", "train_seconds", "train_memory", "latency_ms_p50"}
 _BOLD = {"label", "mean", "difference"}
 _SPECIAL = re.compile(r"[\\|*`~]|\[(?=\^)|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 """An underscore within a word, and brackets that make no link, mean nothing to Markdown."""

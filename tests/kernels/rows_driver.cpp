@@ -4,11 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "problem.h"
-
-namespace kdbench {
-void run_rows_native(const Problem& problem, int64_t begin, int64_t end);
-}
+#include "cpu/rows.h"
 
 namespace {
 

@@ -120,7 +120,7 @@ def test_the_rows_are_read_and_written_within_memory(tmp_path, sanitizer):
     program = tmp_path / "rows"
     flags = ["-std=c++17", "-O1", "-g", "-march=native", "-DKDBENCH_ISA=native", f"-fsanitize={sanitizer}",
              "-fno-sanitize-recover=all", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]  # fmt: skip
-    sources = [root / "csrc/cpu/rows.cpp", root / "tests/kernels/rows_driver.cpp"]
+    sources = [root / "csrc/cpu/rows.cpp", root / "csrc/cpu/rows_plain.cpp", root / "tests/kernels/rows_driver.cpp"]
     subprocess.run(["c++", *flags, f"-I{root / 'csrc'}", *sources, "-o", program], check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

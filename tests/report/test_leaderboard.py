@@ -291,6 +291,18 @@ def test_costs_are_medians_and_other_metrics_means():
     assert row.metrics["agreement"] == pytest.approx(0.91)
 
 
+def test_the_cost_of_training_is_shown_in_that_of_kd(runs):
+    def cost(speed, memory):
+        return {"throughput": Throughput(train_samples_per_s=speed), "cost": Cost(peak_memory_bytes=memory)}
+
+    records = runs("kd", [0.5, 0.6], **cost(300.0, 100)) + runs("crd", [0.5, 0.6], **cost(200.0, 150))
+    rows = {row.label: row for row in board_of(records).rows}
+    assert (rows["kd"].step_time, rows["kd"].train_memory) == (1.0, 1.0)
+    assert (rows["crd"].step_time, rows["crd"].train_memory) == (1.5, 1.5)
+    (alone,) = board_of(runs("crd", [0.5], **cost(200.0, 150))).rows
+    assert (alone.step_time, alone.train_memory) == (None, None)
+
+
 def test_the_head_has_the_teacher_and_the_sizes(runs):
     board = board_of(runs("scratch", [0.5, 0.6]) + runs("pruned", [0.5], cost=Cost(parameters=10)))
     assert (board.teacher_mean, board.teacher_range) == (0.98, None)
