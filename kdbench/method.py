@@ -33,11 +33,17 @@ class Needs:
     student_features: tuple[str, ...] = ()
     teacher_features: tuple[str, ...] = ()
     input_grad: bool = False
+    feature_grad: bool = False
 
     @property
     def teacher(self) -> bool:
         """Whether the method needs the teacher to have seen the batch."""
-        return self.logits or bool(self.teacher_features) or self.input_grad
+        return self.logits or bool(self.teacher_features) or self.teacher_grad
+
+    @property
+    def teacher_grad(self) -> bool:
+        """Whether the method differentiates through the teacher, which then runs on every batch."""
+        return self.input_grad or self.feature_grad
 
 
 def needs(
@@ -47,14 +53,16 @@ def needs(
     student_features: Iterable[str] = (),
     teacher_features: Iterable[str] = (),
     input_grad: bool = False,
+    feature_grad: bool = False,
 ) -> Needs:
     """Declare what a method reads: teacher `logits`, named `features` of both models or of one, gradients at the input.
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
-    reaches them.
+    reaches them. With `feature_grad` it reaches the features of both models; those of a student in half precision are
+    then as the model computed them. Either way the teacher's logits carry a graph: detach them before they are a target.
     """
     both = tuple(features)
-    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad)
+    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad)
 
 
 @dataclass(slots=True)
@@ -104,13 +112,17 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may look at before training: both models, the data and the length of the training."""
+    """What a method may look at before training: both models, the data and the length of the training.
+
+    `shared_inputs`: both models see the same view of the data, so that their inputs (and gradients there) compare.
+    """
 
     dataset: DatasetInfo
     student: ModelInfo
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
+    shared_inputs: bool = True
 
 
 class Method:

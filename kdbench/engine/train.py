@@ -225,7 +225,9 @@ class Trainer:
             logits = self.model(batch.inputs)
         features = self._student_tap.take()
         if not self._plain:  # losses and projectors are computed in full precision
-            logits, features = logits.float(), {name: value.float() for name, value in features.items()}
+            logits = logits.float()
+            if not self.needs.feature_grad:  # a converted feature is not on the way to the logits
+                features = {name: value.float() for name, value in features.items()}
         return Outputs(logits, features, batch.inputs)
 
     def teacher_outputs(self, batch: Batch) -> Outputs:

@@ -162,6 +162,20 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights():
     assert made.history[-1]["loss"] < made.history[0]["loss"]
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_logits_can_be_differentiated_at_the_features_whatever_the_precision(precision):
+    class Steep(Method):
+        needs = kdbench.needs(student_features=["0"], feature_grad=True)
+
+        def loss(self, batch, student, teacher):
+            (gradient,) = torch.autograd.grad(student.logits.sum(), student.features["0"], create_graph=True)
+            return {"steep": gradient.float().square().mean()}
+
+    made = trainer(Steep(), recipe={"precision": precision, "epochs": 2})
+    made.run_epochs()
+    assert made.history[1]["steep"] < made.history[0]["steep"]
+
+
 def test_features_reach_a_projector_in_float32_whatever_the_precision():
     class Hint(Method):
         needs = kdbench.needs(student_features=["0"])
