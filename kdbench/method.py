@@ -59,7 +59,7 @@ def needs(
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
     reaches them. With `feature_grad` it reaches the features of both models; those of a student in half precision are
-    then as the model computed them. Either way the teacher's logits carry a graph: detach them before they are a target.
+    then as the model computed them. Either way the teacher's logits carry a graph: detach them as a target.
     """
     both = tuple(features)
     return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad)
