@@ -135,6 +135,8 @@ class Method:
         needs: the signals it reads (`kdbench.needs(...)`), a value or a property that depends on the parameters.
         tasks: the tasks it can serve.
         trains_teacher: the run trains its own copy of the teacher beside the student.
+        measures: metrics of the model (registered with of="model") that its runs are measured by on the test split, a
+            value or a property that depends on the parameters.
         parallel_fit: its own `fit` does the same in every process of a run that several train together (`--devices`);
             without it such runs are refused, where `fit` is overridden.
     """
@@ -142,6 +144,7 @@ class Method:
     needs: ClassVar[Any] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     trains_teacher: ClassVar[bool] = False
+    measures: ClassVar[Any] = ()
     parallel_fit: ClassVar[bool] = False
 
     module: nn.Module | None = None
@@ -223,4 +226,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "parallel_fit", "module", "params"}
+_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "module", "params"}
