@@ -234,6 +234,17 @@ class Trainer:
         """The teacher's signals on the batch: from the bank where its inputs repeat every epoch, else computed."""
         return self.teacher.outputs(batch)
 
+    def teacher_logits(self, inputs: Tensor) -> Tensor:
+        """The teacher's logits on inputs other than a batch's, perturbed ones say: one more pass, with autograd."""
+        if self.teacher.module is None:
+            raise MethodRefused(
+                f"method {type(self.method).__name__} runs the teacher, and declares no need of one",
+                fix="needs = kdbench.needs(logits=True)",
+            )
+        logits: Tensor = self.teacher.module(inputs)
+        self.teacher.forward_samples += len(inputs)
+        return logits
+
     def optimize(self, loss: Tensor | LossTerms) -> LossTerms:
         """One step of the student's optimiser on a scalar or on named terms; returns the terms, detached.
 

@@ -16,7 +16,7 @@ from kdbench.data import DatasetInfo
 from kdbench.engine.augment import augmentation
 from kdbench.engine.signals import LiveTeacher, NoTeacher
 from kdbench.engine.train import Trainer, Views
-from kdbench.errors import Diverged, InvalidLoss
+from kdbench.errors import Diverged, InvalidLoss, MethodRefused
 from kdbench.method import Method, ModelInfo, Pair
 
 ITEMS, CLASSES, SIZE = 21, 3, 4
@@ -303,3 +303,17 @@ def test_hooks_are_gone_after_close():
     made.run_epochs()
     made.close()
     assert not made.model[0]._forward_hooks
+
+
+def test_the_teacher_can_be_asked_about_other_inputs_which_is_counted():
+    teacher = student(5).eval().requires_grad_(False)
+    needs = kdbench.needs(logits=True)
+    made = trainer(teacher=LiveTeacher(teacher, needs, "teacher", trains=False))
+    inputs = torch.randn(6, SIZE, requires_grad=True)
+    logits = made.teacher_logits(inputs)
+    assert logits.equal(teacher(inputs))
+    (slope,) = torch.autograd.grad(logits.sum(), inputs)
+    assert slope.any()
+    assert made.teacher.forward_samples == 6
+    with pytest.raises(MethodRefused, match="method Plain runs the teacher, and declares no need of one"):
+        trainer().teacher_logits(inputs)
