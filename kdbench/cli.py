@@ -90,6 +90,7 @@ def main(ctx: click.Context, plugin_options: tuple[str, ...]) -> None:
 @click.option("--seed", type=click.IntRange(min=0), multiple=True, help="Just this seed; may be repeated.")
 @click.option("--folds", type=int, metavar="K", help="K-fold cross-validation.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a hyper-parameter or recipe field.")
+@click.option("--measure", "measures", metavar="NAME", multiple=True, help="Also measure: robust_accuracy:0.1, say.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Results directory.")
 @click.option("--resume/--fresh", default=True, help="Keep what is done (default), or run it again.")
 @click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where to run.")

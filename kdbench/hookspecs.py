@@ -53,7 +53,13 @@ def kdbench_register_combos(register: Register) -> None:
 
 @hookspec
 def kdbench_register_metrics(register: Register) -> None:
-    """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better."""
+    """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better.
+
+    With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
+    a method's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch, the model in
+    evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`, which raises `InvalidParameter` for a bad one;
+    factories are called to check a plan, without torch.
+    """
 
 
 @hookspec

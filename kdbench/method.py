@@ -33,11 +33,17 @@ class Needs:
     student_features: tuple[str, ...] = ()
     teacher_features: tuple[str, ...] = ()
     input_grad: bool = False
+    feature_grad: bool = False
 
     @property
     def teacher(self) -> bool:
         """Whether the method needs the teacher to have seen the batch."""
-        return self.logits or bool(self.teacher_features) or self.input_grad
+        return self.logits or bool(self.teacher_features) or self.teacher_grad
+
+    @property
+    def teacher_grad(self) -> bool:
+        """Whether the method differentiates through the teacher, which then runs on every batch."""
+        return self.input_grad or self.feature_grad
 
 
 def needs(
@@ -47,14 +53,16 @@ def needs(
     student_features: Iterable[str] = (),
     teacher_features: Iterable[str] = (),
     input_grad: bool = False,
+    feature_grad: bool = False,
 ) -> Needs:
     """Declare what a method reads: teacher `logits`, named `features` of both models or of one, gradients at the input.
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
-    reaches them.
+    reaches them. With `feature_grad` it reaches the features of both models; those of a student in half precision are
+    then as the model computed them. Either way the teacher's logits carry a graph: detach them as a target.
     """
     both = tuple(features)
-    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad)
+    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad)
 
 
 @dataclass(slots=True)
@@ -104,13 +112,17 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may look at before training: both models, the data and the length of the training."""
+    """What a method may look at before training: both models, the data and the length of the training.
+
+    `shared_inputs`: both models see the same view of the data, so that their inputs (and gradients there) compare.
+    """
 
     dataset: DatasetInfo
     student: ModelInfo
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
+    shared_inputs: bool = True
 
 
 class Method:
@@ -123,6 +135,8 @@ class Method:
         needs: the signals it reads (`kdbench.needs(...)`), a value or a property that depends on the parameters.
         tasks: the tasks it can serve.
         trains_teacher: the run trains its own copy of the teacher beside the student.
+        measures: metrics of the model (registered with of="model") that its runs are measured by on the test split, a
+            value or a property that depends on the parameters.
         parallel_fit: its own `fit` does the same in every process of a run that several train together (`--devices`);
             without it such runs are refused, where `fit` is overridden.
     """
@@ -130,6 +144,7 @@ class Method:
     needs: ClassVar[Any] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     trains_teacher: ClassVar[bool] = False
+    measures: ClassVar[Any] = ()
     parallel_fit: ClassVar[bool] = False
 
     module: nn.Module | None = None
@@ -211,4 +226,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "parallel_fit", "module", "params"}
+_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "module", "params"}

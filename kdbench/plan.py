@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,7 +35,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One combo at one seed and fold, fully resolved: plain data that any worker can execute.
 
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
-    defaults; `folds` is None without cross-validation; `devices` processes train it together; `command` repeats it.
+    defaults; `folds` is None without cross-validation; `devices` processes train it together; `measures` are the
+    metrics of the model that are asked for; `command` repeats it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     device: str = "cpu"
     devices: int = 1
     deterministic: bool = True
+    measures: tuple[str, ...] = ()
     command: str = ""
 
     @property
@@ -67,6 +69,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         definition["device"] = self.device_kind
         if self.devices == 1:  # ids are those of the versions that knew one process only
             del definition["devices"]
+        if not self.measures:
+            del definition["measures"]
         return _hash(definition)
 
     @cached_property
@@ -97,13 +101,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Repeats:
-    """How often each combo is run, and where."""
+    """How often each combo is run, where, and what is measured beside the metrics of its answers."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     folds: int | None = None
     device: str = "cpu"
     devices: int = 1
     deterministic: bool = True
+    measures: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -155,10 +160,13 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     if combo.params:
         _check_registered(selected, method)
     try:
-        params = method(**given).params
+        made_method = method(**given)
     except InvalidParameter as error:
         raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
-    defaults = method.defaults()
+    params, defaults = made_method.params, method.defaults()
+    measures = tuple(dict.fromkeys((*repeats.measures, *made_method.measures)))
+    for name in measures:
+        load_measure(catalog, name)
     base: Recipe = catalog.find("recipe", combo.recipe).load()
     recipe = settings.of_recipe(base, "recipe", combo.recipe)
     teacher_name = combo.teacher_recipe or combo.recipe
@@ -198,8 +206,23 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         device=repeats.device,
         devices=repeats.devices,
         deterministic=repeats.deterministic,
+        measures=measures,
         command=shlex.join(("kdbench", "run", *selected.arguments)),
     )
+
+
+def load_measure(catalog: Catalog, name: str) -> Callable[..., Any]:
+    """The metric of the model that is registered under a name: `metric(model, inputs, labels) -> float`.
+
+    Raises: UsageError for a metric that takes answers alone, InvalidParameter for a text after the colon that is none.
+    """
+    entry = catalog.find("metric", name)
+    if entry.metadata.get("of") != "model":
+        raise UsageError(
+            f"metric {name!r} cannot be asked for", "it is computed from the answers of every run", "leave it out"
+        )
+    metric: Callable[..., Any] = entry.load()()
+    return metric
 
 
 def _check_registered(selected: Selected, method: type[Method]) -> None:
@@ -218,6 +241,7 @@ def _repeat(resolved: list[Run], repeats: Repeats, settings: Sequence[str]) -> I
     extra += ["--device", repeats.device]
     if repeats.devices > 1:
         extra += ["--devices", str(repeats.devices)]
+    extra += [part for name in repeats.measures for part in ("--measure", name)]
     if repeats.deterministic != (repeats.device == "cpu"):
         extra.append("--deterministic" if repeats.deterministic else "--no-deterministic")
     for run in resolved:

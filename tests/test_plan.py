@@ -173,3 +173,32 @@ def test_params_that_a_plugin_registered_wrongly_are_told_as_the_plugins_fault(s
     small_catalog.add("combo", "wrong", combo, "small", {})
     with pytest.raises(KdbenchError, match="combo 'wrong' was registered with params that cannot be used"):
         make_plan(small_catalog, Selection(names=("wrong",)))
+
+
+def test_metrics_of_the_model_are_asked_for_by_the_command_and_by_methods(small_catalog):
+    class Measured(kdbench.Method):
+        strength: float = 0.5
+
+        @property
+        def measures(self):
+            return (f"strong:{self.strength:g}",)
+
+    def factory(text="1"):
+        if not text.replace(".", "").isdigit():
+            raise InvalidParameter(f"strong:{text}: no number")
+        return lambda model, inputs, labels: float(text)
+
+    small_catalog.add("metric", "strong", factory, "small", {"of": "model", "scheme": True})
+    small_catalog.add("metric", "plain", lambda probabilities, labels: 0.0, "small", {})
+    small_catalog.add("method", "measured", Measured, "small", {})
+    selection = Selection(dataset=("digits",), method=("measured", "scratch"))
+    own = {run.combo.method: run for run in runs(small_catalog, "strength=0.25", selection=selection, seeds=(0,))}
+    assert (own["measured"].measures, own["scratch"].measures) == (("strong:0.25",), ())
+    asked = runs(small_catalog, selection=selection, seeds=(0,), measures=("strong:2", "strong"))
+    measures = {run.combo.method: run.measures for run in asked}
+    assert measures == {"measured": ("strong:2", "strong", "strong:0.5"), "scratch": ("strong:2", "strong")}
+    assert not {run.run_id for run in asked} & {run.run_id for run in runs(small_catalog, selection=selection)}
+    assert "--measure strong:2 --measure strong " in asked[0].command
+    for name, error in (("strong:x", InvalidParameter), ("plain", UsageError), ("weak", UnknownName)):
+        with pytest.raises(error, match=name):
+            runs(small_catalog, selection=selection, measures=(name,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def run_command(
     seed: tuple[int, ...],
     folds: int | None,
     settings: tuple[str, ...],
+    measures: tuple[str, ...],
     out: Path,
     resume: bool,
     executor: str,
@@ -60,11 +61,12 @@ def run_command(
         device=device,
         devices=devices,
         deterministic=device == "cpu" if deterministic is None else deterministic,
+        measures=measures,
     )
     selection = Selection(all=everything, names=names, expression=expression, suite=suite, **axes)
     plan = make_plan(catalog, selection, settings, repeats)
     execute = catalog.find("executor", executor).load()
-    _check_report(plugins, form, metric)
+    _check_report(plugins, form, metric, {name for run in plan.runs for name in run.measures})
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = workers or (max(1, cores // devices) if device == "cpu" else 1)
     execution = Execution(
@@ -98,14 +100,15 @@ def run_command(
     return int(any(summary.status != "ok" for summary in summaries))
 
 
-def _check_report(plugins: Plugins, form: str, metric: str | None) -> None:
+def _check_report(plugins: Plugins, form: str, metric: str | None, measured: Iterable[str]) -> None:
     """Refuse an unknown format or metric before anything runs, not after."""
     from kdbench.metric_info import METRICS
     from kdbench.names import did_you_mean
     from kdbench.report.formats import check_format
 
     check_format(form, plugins.catalog)
-    known = [*METRICS, *(entry.name for entry in plugins.catalog.entries("metric"))]
+    answers = (entry.name for entry in plugins.catalog.entries("metric") if entry.metadata.get("of") != "model")
+    known = [*METRICS, *answers, *sorted(measured)]
     if metric is not None and metric not in known:
         raise UnknownName(f"unknown metric {metric!r}", did_you_mean(metric, known), f"known: {', '.join(known)}")
 

@@ -20,6 +20,7 @@ from kdbench.engine import cost as costs
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
+from kdbench.engine.measures import measure
 from kdbench.engine.metrics import confusion, score
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
@@ -161,6 +162,7 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
         ),
         epochs=run.recipe.epochs,
         steps_per_epoch=steps_per_epoch(len(data.train.labels), run.recipe.batch_size),
+        shared_inputs=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
     )
 
 
@@ -194,10 +196,11 @@ def _evaluate(
     plugin_metrics = {
         entry.name: _plugin_metric(entry, answers, labels)
         for entry in catalog.entries("metric")
-        if run.task in entry.metadata.get("tasks", (run.task,))
+        if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
     }
+    measured = measure(run.measures, catalog, model, data.test)
     return {"probabilities": answers.astype(np.float32), "labels": labels}, {
-        "metrics": metrics | plugin_metrics,
+        "metrics": metrics | plugin_metrics | measured,
         "val_metrics": score(validation, data.dataset.validation.labels.numpy()),
         "confusion": confusion(answers, labels, len(data.dataset.classes)),
     }

@@ -63,14 +63,16 @@ class LiveTeacher:
 
     def outputs(self, batch: Batch) -> Outputs:
         """One forward pass, without autograd unless the method needs it."""
-        grad = self._trains or self._needs.input_grad
+        grad, inputs = self._trains or self._needs.teacher_grad, batch.teacher_inputs
         if self._needs.input_grad:
-            batch.teacher_inputs.requires_grad_()
+            inputs.requires_grad_()
+        elif grad and not self._trains:  # its parameters are frozen: the graph has to begin at its inputs
+            inputs = inputs.detach().requires_grad_()
         self._model.train(self._trains)
         with nullcontext() if grad else torch.no_grad():
-            logits = self._model(batch.teacher_inputs)
+            logits = self._model(inputs)
         self.forward_samples += len(batch.labels)
-        return Outputs(logits, self._tap.take(), batch.teacher_inputs)
+        return Outputs(logits, self._tap.take(), inputs)
 
     def close(self) -> None:
         """Remove the hooks."""

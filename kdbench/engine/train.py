@@ -225,12 +225,25 @@ class Trainer:
             logits = self.model(batch.inputs)
         features = self._student_tap.take()
         if not self._plain:  # losses and projectors are computed in full precision
-            logits, features = logits.float(), {name: value.float() for name, value in features.items()}
+            logits = logits.float()
+            if not self.needs.feature_grad:  # a converted feature is not on the way to the logits
+                features = {name: value.float() for name, value in features.items()}
         return Outputs(logits, features, batch.inputs)
 
     def teacher_outputs(self, batch: Batch) -> Outputs:
         """The teacher's signals on the batch: from the bank where its inputs repeat every epoch, else computed."""
         return self.teacher.outputs(batch)
+
+    def teacher_logits(self, inputs: Tensor) -> Tensor:
+        """The teacher's logits on inputs other than a batch's, perturbed ones say: one more pass, with autograd."""
+        if self.teacher.module is None:
+            raise MethodRefused(
+                f"method {type(self.method).__name__} runs the teacher, and declares no need of one",
+                fix="needs = kdbench.needs(logits=True)",
+            )
+        logits: Tensor = self.teacher.module(inputs)
+        self.teacher.forward_samples += len(inputs)
+        return logits
 
     def optimize(self, loss: Tensor | LossTerms) -> LossTerms:
         """One step of the student's optimiser on a scalar or on named terms; returns the terms, detached.

@@ -34,7 +34,8 @@ def columns(board: Leaderboard) -> list[Column]:
     """The columns that say something about this board, in order."""
     rows = board.rows
     varying = len({row.parameters for row in rows if row.parameters is not None}) > 1
-    secondary = [name for name in (PRIMARY_METRIC, *_METRICS) if name != board.metric]
+    secondary = [(name, 8 + place) for place, name in enumerate((PRIMARY_METRIC, *_METRICS))]
+    secondary += [(name, 5) for name in _of_plugins(rows)]  # asked for, so worth a place
     shown = [
         Column("label", "method", [one_line(row.label) for row in rows], 0),
         Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
@@ -42,8 +43,9 @@ def columns(board: Leaderboard) -> list[Column]:
         Column("difference", f"Δ vs {one_line(board.baseline)} (95% CI)", [_difference(board, row) for row in rows], 1),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
         *(
-            _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), 8 + place)
-            for place, name in enumerate(secondary)
+            _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), importance)
+            for name, importance in secondary
+            if name != board.metric
         ),
         _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
         _column("train_samples_per_s", "train samples/s", [row.train_samples_per_s for row in rows], count, 6),
@@ -55,6 +57,12 @@ def columns(board: Leaderboard) -> list[Column]:
         _column("rank", "rank", [row.rank for row in rows], str, 2),
     ]
     return [column for column in shown if any(cell != NOTHING for cell in column.cells)]
+
+
+def _of_plugins(rows: Sequence[Row]) -> list[str]:
+    from kdbench.metric_info import METRICS
+
+    return sorted({name for row in rows for name in row.metrics if name not in METRICS})
 
 
 def headline(board: Leaderboard) -> str:

@@ -164,7 +164,7 @@ def _leaderboard(
 
     metric = metric or _default_metric(records)
     info = METRICS.get(metric)
-    higher = info.higher_is_better if info else metric not in lower_is_better
+    higher = info.higher_is_better if info else metric.partition(":")[0] not in lower_is_better
     runs, repeated = rows_of(records, metric)
     baselines = {row.recipe_key: row for row in runs if row.first.method == baseline and not row.first.overrides}
     references = {row.recipe_key: row for row in runs if row.first.method == COST_REFERENCE and not row.first.overrides}

@@ -144,3 +144,13 @@ def test_a_live_teacher_gives_gradients_at_the_input_only_where_they_are_needed(
     (gradient,) = torch.autograd.grad(outputs.logits.sum(), outputs.inputs)
     assert gradient.shape == inputs.shape
     assert live.forward_samples == 4
+
+
+def test_a_frozen_teachers_features_can_be_differentiated_at_without_gradients_at_the_students_inputs():
+    teacher, inputs = Counting().requires_grad_(False), torch.randn(4, 3)
+    needs = Needs(teacher_features=("stage1",), feature_grad=True)
+    seen = batch(inputs, torch.arange(4))
+    outputs = LiveTeacher(teacher, needs, "t", trains=False).outputs(seen)
+    (gradient,) = torch.autograd.grad(outputs.logits[:, 1].sum(), outputs.features["stage1"])
+    assert gradient.equal(teacher.out.weight[1].expand(4, -1))
+    assert not seen.inputs.requires_grad

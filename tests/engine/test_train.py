@@ -16,7 +16,7 @@ from kdbench.data import DatasetInfo
 from kdbench.engine.augment import augmentation
 from kdbench.engine.signals import LiveTeacher, NoTeacher
 from kdbench.engine.train import Trainer, Views
-from kdbench.errors import Diverged, InvalidLoss
+from kdbench.errors import Diverged, InvalidLoss, MethodRefused
 from kdbench.method import Method, ModelInfo, Pair
 
 ITEMS, CLASSES, SIZE = 21, 3, 4
@@ -162,6 +162,20 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights():
     assert made.history[-1]["loss"] < made.history[0]["loss"]
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_logits_can_be_differentiated_at_the_features_whatever_the_precision(precision):
+    class Steep(Method):
+        needs = kdbench.needs(student_features=["0"], feature_grad=True)
+
+        def loss(self, batch, student, teacher):
+            (gradient,) = torch.autograd.grad(student.logits.sum(), student.features["0"], create_graph=True)
+            return {"steep": gradient.float().square().mean()}
+
+    made = trainer(Steep(), recipe={"precision": precision, "epochs": 2})
+    made.run_epochs()
+    assert made.history[1]["steep"] < made.history[0]["steep"]
+
+
 def test_features_reach_a_projector_in_float32_whatever_the_precision():
     class Hint(Method):
         needs = kdbench.needs(student_features=["0"])
@@ -289,3 +303,17 @@ def test_hooks_are_gone_after_close():
     made.run_epochs()
     made.close()
     assert not made.model[0]._forward_hooks
+
+
+def test_the_teacher_can_be_asked_about_other_inputs_which_is_counted():
+    teacher = student(5).eval().requires_grad_(False)
+    needs = kdbench.needs(logits=True)
+    made = trainer(teacher=LiveTeacher(teacher, needs, "teacher", trains=False))
+    inputs = torch.randn(6, SIZE, requires_grad=True)
+    logits = made.teacher_logits(inputs)
+    assert logits.equal(teacher(inputs))
+    (slope,) = torch.autograd.grad(logits.sum(), inputs)
+    assert slope.any()
+    assert made.teacher.forward_samples == 6
+    with pytest.raises(MethodRefused, match="method Plain runs the teacher, and declares no need of one"):
+        trainer().teacher_logits(inputs)

@@ -228,3 +228,13 @@ def test_an_unknown_format_is_refused_with_a_suggestion(boards):
         assert "known: table, md, csv, json, latex" in caught.value.fix
     check_format("md", None)
     check_format("latex", catalog)
+
+
+def test_metrics_of_plugins_have_a_column_where_a_run_has_them(runs):
+    plain, measured = (runs(name, [0.5, 0.6]) for name in ("scratch", "kd"))
+    for number, record in enumerate(measured):
+        record.metrics["robust_accuracy:0.1"] = 0.25 + number / 2
+    table = table_of(render(leaderboards(plain + measured), "md"))
+    place = table["method"].index("robust_accuracy:0.1")
+    assert (table["scratch"][place], table["kd"][place]) == ("–", "0.5000")
+    assert "robust_accuracy:0.1" not in table_of(render(leaderboards(plain), "md"))["method"]

@@ -1,0 +1,100 @@
+"""What the gradient methods share: soft targets beside their own term, and derivatives that can be learnt from."""
+
+from typing import Annotated, ClassVar, Literal
+
+import kdbench
+from kdbench_features.geometry import flat, unit
+
+Of = Literal["label", "teacher"]
+
+
+class BesideSoftTargets(kdbench.Method):
+    """kd's objective, (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), and the named terms that a subclass writes.
+
+    Gradients alone fix the answers up to a constant, and training by them alone is unstable. A subclass sets `name` to
+    what it is registered as.
+    """
+
+    name: ClassVar[str]
+    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
+
+    def loss(self, batch, student, teacher):
+        """Cross-entropy, soft targets, and the subclass's terms."""
+        target = teacher.logits.detach()  # the teacher's graph is there for its gradients alone
+        fused = kdbench.kernels.kd_hinton(student.logits, target, batch.labels, self.temperature, self.alpha)
+        ce = (1 - self.alpha) * fused.ce
+        return {"ce": ce, "kd": fused.loss - ce, **self.terms(batch, student, teacher)}
+
+    def terms(self, batch, student, teacher):
+        """The weighted, named terms, scalars."""
+        raise NotImplementedError(f"{type(self).__name__} defines no terms()")
+
+    def refuse(self, what, why, fix):
+        """Raise MethodRefused under the method's name."""
+        raise kdbench.MethodRefused(f"method {self.name!r} cannot serve this pair: {what}", why, fix)
+
+    def check_shared_inputs(self, pair):
+        """Refuse models that see different views: gradients at their inputs do not compare."""
+        if not pair.shared_inputs:
+            self.refuse(
+                "it compares gradients at the input, and the models see different views",
+                f"student {pair.student.name!r} and teacher {pair.teacher.name!r} on dataset {pair.dataset.name!r}",
+                "give both the same view: --set teacher_view=... --set student_view=...",
+            )
+
+
+class AtFeature(BesideSoftTargets):
+    """One that differentiates at a feature of each model."""
+
+    student_layer: str = "middle"
+    teacher_layer: str = "middle"
+
+    @property
+    def needs(self):
+        """One feature of each model, and gradients there."""
+        return kdbench.needs(
+            logits=True,
+            student_features=[self.student_layer],
+            teacher_features=[self.teacher_layer],
+            feature_grad=True,
+        )
+
+    def shapes(self, pair):
+        """(student's shape, teacher's shape) of the feature, without the batch."""
+        return pair.student.features[self.student_layer], pair.teacher.features[self.teacher_layer]
+
+    def refuse_shapes(self, pair, what):
+        """Raise MethodRefused with both shapes."""
+        student, teacher = self.shapes(pair)
+        self.refuse(
+            what,
+            f"student {pair.student.name!r} has {self.student_layer!r} of shape {student}, "
+            f"teacher {pair.teacher.name!r} has {self.teacher_layer!r} of shape {teacher}",
+            f"choose other models, or other layers: --set {self.name}.student_layer=... "
+            f"--set {self.name}.teacher_layer=...",
+        )
+
+
+def slope(values, at, *, learnt=False, keep=False):
+    """The gradient of the summed `values` at the tensor `at`, of its shape, at least float32.
+
+    Args:
+        learnt: with a graph of its own, so that a loss of it trains the model.
+        keep: the graph of `values` is kept for another call.
+    """
+    import torch
+
+    (gradient,) = torch.autograd.grad(values.sum(), at, create_graph=learnt, retain_graph=learnt or keep)
+    return gradient.float() if gradient.element_size() < 4 else gradient
+
+
+def chosen_logit(of, batch, student, teacher):
+    """(student's, teacher's) logit, each (N,), of the label's class or of the one that the teacher finds largest."""
+    classes = (batch.labels if of == "label" else teacher.logits.argmax(1))[:, None]
+    return student.logits.gather(1, classes), teacher.logits.gather(1, classes)
+
+
+def angle(one, other):
+    """Mean over items of ‖u − v‖² of two gradients (N, ...) at unit length, in [0, 4]: 2 − 2·cosine."""
+    return (unit(flat(one)) - unit(flat(other))).square().sum(1).mean()

@@ -1,0 +1,32 @@
+"""Jacobian matching: what in the input speaks for a class."""
+
+from typing import Annotated
+
+import kdbench
+from kdbench_gradients.frame import BesideSoftTargets, Of, angle, chosen_logit, slope
+
+
+class JacobianMatching(BesideSoftTargets):
+    """Jacobian matching (Srinivas & Fleuret, 2018, sec. 3).
+
+    kd + weight · mean over items of ‖J_s/‖J_s‖ − J_t/‖J_t‖‖², J = ∂z_c/∂x at the shared input. One row of the Jacobian
+    stands for it, as in the paper: c is the label, or with of="teacher" the class of the teacher's largest logit. The
+    weight is ours. A student with batch norm is differentiated in training mode, where the items of a batch touch each
+    other's gradients through its statistics.
+    """
+
+    name = "jacobian"
+    needs = kdbench.needs(logits=True, input_grad=True)
+    weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    of: Of = "label"
+
+    def check(self, pair):
+        """Refuse models that see different views."""
+        self.check_shared_inputs(pair)
+
+    def terms(self, batch, student, teacher):
+        """The squared distance of the input gradients at unit length."""
+        ours, theirs = chosen_logit(self.of, batch, student, teacher)
+        return {
+            "jacobian": self.weight * angle(slope(ours, student.inputs, learnt=True), slope(theirs, teacher.inputs))
+        }
