@@ -119,6 +119,9 @@ class ModelMaker(Protocol):
     def untrained_teacher(self) -> ModelInfo:
         """The run's teacher as it was before its training."""
 
+    def family_sizes(self) -> dict[str, int]:
+        """Registered students of the pair's families, by name, with their numbers of parameters."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -160,6 +163,18 @@ class Pair:
                 "give it one: Pair(..., maker=...)",
             )
         return self.maker(name, purpose, view, tuple(features))
+
+    def students_between(self) -> dict[str, int]:
+        """Registered students larger than the pair's student and smaller than its teacher, the largest first.
+
+        Of the families of the two (`register(..., family=...)`), those that can be built for the student's view, with
+        their numbers of parameters; none for a pair without a maker.
+        """
+        if self.maker is None or self.teacher is None:
+            return {}
+        smallest, largest = (sum(p.numel() for p in info.module.parameters()) for info in (self.student, self.teacher))
+        sizes = {name: size for name, size in self.maker.family_sizes().items() if smallest < size < largest}
+        return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 class Method:

@@ -157,9 +157,10 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     before = [{key: value.clone() for key, value in model.state_dict().items()} for model in (student, teacher)]
     needs = method.needs
     recipe = Recipe(epochs=epochs, batch_size=16, select="last")
-    entries = [
-        Entry(name, name, partial(_network, width), "kdbench") for name, width in (("student", 8), ("teacher", 16))
-    ]
+    entries = (
+        Entry("student", "student", partial(_network, 8), "kdbench"),
+        Entry("teacher", "teacher", partial(_network, 16), "kdbench"),
+    )
     pair = Pair(
         info,
         inspect_model(student, entries[0], info, inputs[:2], needs.student_features),

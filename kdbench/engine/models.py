@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +102,18 @@ class Maker:
         side = self.sides["teacher"]
         with own_stream(TEACHER_SEED, "student"):
             return self._build(side.entry, side, ())
+
+    def family_sizes(self) -> dict[str, int]:
+        """Students of the pair's families that can be built for the student's view, and their numbers of parameters."""
+        families = {side.entry.metadata.get("family") for side in self.sides.values()} - {None}
+        sizes = {}
+        with own_stream(self.seed, "sizes"):
+            for entry in self.catalog.entries("student"):
+                if entry.metadata.get("family") in families and not entry.metadata.get("scheme") and not entry.missing:
+                    with suppress(ModelMismatch):  # too small an image, say
+                        model = build_model(entry, self.sides["student"].info)
+                        sizes[entry.name] = sum(parameter.numel() for parameter in model.parameters())
+        return sizes
 
     def _build(self, entry: Entry, side: Side, features: tuple[str, ...]) -> ModelInfo:
         model = build_model(entry, side.info).to(side.example.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_further_models_are_the_pairs_or_any_registered_student_for_either_view(
         made.new_model("midle")
     with pytest.raises(ModelMismatch, match="no feature 'stage9'"):
         made.new_model("middle", features=["stage9"])
+
+
+def test_students_between_are_of_the_pairs_families_and_sizes_the_largest_first():
+    made = maker()
+    for name, width, family in (("wide", 15, "a"), ("narrow", 9, "b"), ("same", 8, "a"), ("stranger", 10, "c")):
+        made.catalog.add("student", name, partial(network, width), "tests", {"family": family})
+    made.catalog.add("student", "broken", int, "tests", {"family": "a"})
+    families = {"student": {"family": "a"}, "teacher": {"family": "b"}}
+    sides = {
+        side: replace(each, entry=replace(each.entry, metadata=families[side])) for side, each in made.sides.items()
+    }
+    sizes = pair(maker=replace(made, sides=sides)).students_between()
+    assert list(sizes) == ["wide", "narrow"]
+    assert sizes["narrow"] == (4 + 1) * 9 + (9 + 1) * CLASSES
+    assert pair(maker=None).students_between() == {}
 
 
 def test_a_pair_without_a_maker_says_so():
