@@ -46,14 +46,18 @@ class Entry:
         extra = self.metadata.get("extra")
         return f"pip install 'kdbench[{extra}]'" if extra else f"pip install {' '.join(self.missing)}"
 
-    def load(self) -> Any:
-        """The registered object itself, imported where it was given as a string."""
+    def check_installed(self) -> None:
+        """Raise `PluginError`, with the command that installs them, where libraries are missing."""
         if self.missing:
             raise PluginError(
                 f"{self.kind} {self.name!r} is unavailable",
                 f"plugin {self.plugin!r} needs {', '.join(self.missing)}, not installed",
                 self.install_command,
             )
+
+    def load(self) -> Any:
+        """The registered object itself, imported where it was given as a string."""
+        self.check_installed()
         value = import_target(self.target, f"{self.kind} {self.name!r} of plugin {self.plugin!r}")
         _check_type(self.kind, self.name, self.plugin, value)
         return value

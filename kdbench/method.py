@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_origin
 
 import msgspec
 
 from kdbench.data import DatasetInfo, Task
-from kdbench.errors import InvalidParameter
+from kdbench.errors import InvalidParameter, MethodRefused
 from kdbench.names import did_you_mean
+from kdbench.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kdbench.engine.train import Trainer
 
 LossTerms = Mapping[str, "Tensor"]
+View = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,35 @@ class ModelInfo:
     module: nn.Module
     features: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    def path(self, feature: str) -> str:
+        """The module path that a feature's name or alias stands for; raises `ModelMismatch` where there is none."""
+        from kdbench.engine.features import resolve
+
+        return resolve(self.module, feature, self.name)
+
+
+class ModelMaker(Protocol):
+    """Makes further models for a run; `Pair.new_model` is how a method asks."""
+
+    def __call__(self, name: str, purpose: tuple[object, ...], view: View, features: tuple[str, ...]) -> ModelInfo:
+        """The model `name`, initialised from the run's seed and `purpose` alone."""
+
+    def untrained_teacher(self) -> ModelInfo:
+        """The run's teacher as it was before its training."""
+
+    def family_sizes(self) -> dict[str, int]:
+        """Registered students of the pair's families, by name, with their numbers of parameters."""
+
 
 @dataclass(frozen=True)
 class Pair:
     """What a method may look at before training: both models, the data and the length of the training.
 
-    `shared_inputs`: both models see the same view of the data, so that their inputs (and gradients there) compare.
+    Attributes:
+        dataset: what the student sees of the data.
+        shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
+        teacher_recipe: what the teacher was trained with; None where it came trained.
+        maker: behind `new_model`; None for a pair that was put together by hand.
     """
 
     dataset: DatasetInfo
@@ -122,7 +147,42 @@ class Pair:
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
-    shared_inputs: bool = True
+    shared_view: bool = True
+    teacher_recipe: Recipe | None = None
+    maker: ModelMaker | None = field(default=None, repr=False)
+
+    def new_model(
+        self, name: str = "student", *purpose: object, view: View = "student", features: Iterable[str] = ()
+    ) -> ModelInfo:
+        """A further model on the run's device: "student" or "teacher" for the pair's architectures, or any student.
+
+        Args:
+            purpose: with the run's seed it decides the initial weights: the same purpose, the same weights. The global
+                random streams are left as they were.
+            view: which model's view of the data it is built for.
+            features: those whose shapes the method wants to know.
+
+        Raises: UnknownName, ModelMismatch; MethodRefused for a pair without a maker.
+        """
+        if self.maker is None:
+            raise MethodRefused(
+                f"no further model {name!r} can be made",
+                "this pair was put together by hand, without a maker",
+                "give it one: Pair(..., maker=...)",
+            )
+        return self.maker(name, purpose, view, tuple(features))
+
+    def students_between(self) -> dict[str, int]:
+        """Registered students larger than the pair's student and smaller than its teacher, the largest first.
+
+        Of the families of the two (`register(..., family=...)`), those that can be built for the student's view, with
+        their numbers of parameters; none for a pair without a maker.
+        """
+        if self.maker is None or self.teacher is None:
+            return {}
+        smallest, largest = (sum(p.numel() for p in info.module.parameters()) for info in (self.student, self.teacher))
+        sizes = {name: size for name, size in self.maker.family_sizes().items() if smallest < size < largest}
+        return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 class Method:
@@ -139,6 +199,8 @@ class Method:
             value or a property that depends on the parameters.
         parallel_fit: its own `fit` does the same in every process of a run that several train together (`--devices`);
             without it such runs are refused, where `fit` is overridden.
+        uses_models: names of the registered students that it makes beside the pair's models (`Pair.new_model`), a value
+            or a property that depends on the parameters; a run with one that nothing registered is refused at once.
     """
 
     needs: ClassVar[Any] = Needs()
@@ -146,6 +208,7 @@ class Method:
     trains_teacher: ClassVar[bool] = False
     measures: ClassVar[Any] = ()
     parallel_fit: ClassVar[bool] = False
+    uses_models: ClassVar[Any] = ()
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
@@ -226,4 +289,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "module", "params"}
+_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "uses_models", "module", "params"}

@@ -160,13 +160,15 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     if combo.params:
         _check_registered(selected, method)
     try:
-        made_method = method(**given)
+        made = method(**given)
     except InvalidParameter as error:
         raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
-    params, defaults = made_method.params, method.defaults()
-    measures = tuple(dict.fromkeys((*repeats.measures, *made_method.measures)))
+    params, defaults = made.params, method.defaults()
+    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures)))
     for name in measures:
         load_measure(catalog, name)
+    for name in made.uses_models:
+        catalog.find("student", name).check_installed()
     base: Recipe = catalog.find("recipe", combo.recipe).load()
     recipe = settings.of_recipe(base, "recipe", combo.recipe)
     teacher_name = combo.teacher_recipe or combo.recipe
@@ -185,8 +187,8 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
             "it takes over the whole training, and does not say (parallel_fit) that several processes can share it",
             f"run it with --devices 1, or drop it with -k 'not {combo.method}'",
         )
-    for scope, made in (("recipe", recipe), ("teacher_recipe", teacher_recipe)):
-        if made.precision == "16-mixed" and repeats.device == "cpu":
+    for scope, trained_by in (("recipe", recipe), ("teacher_recipe", teacher_recipe)):
+        if trained_by.precision == "16-mixed" and repeats.device == "cpu":
             raise DeviceRefused(
                 f"combo {selected.name!r} cannot run on the CPU in precision '16-mixed'",
                 f"its {scope.replace('_', ' ')} asks for float16, which is for GPUs",

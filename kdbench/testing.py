@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,8 +137,8 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     import torch
     from lightning_fabric import Fabric
 
-    from kdbench.catalog import Entry
-    from kdbench.engine.models import inspect_model
+    from kdbench.catalog import Catalog, Entry
+    from kdbench.engine.models import Maker, Side, inspect_model
     from kdbench.engine.seeding import generator, seed_global
     from kdbench.engine.signals import LiveTeacher
     from kdbench.engine.train import Trainer, Views
@@ -156,16 +157,20 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     before = [{key: value.clone() for key, value in model.state_dict().items()} for model in (student, teacher)]
     needs = method.needs
     recipe = Recipe(epochs=epochs, batch_size=16, select="last")
+    entries = (
+        Entry("student", "student", partial(_network, 8), "kdbench"),
+        Entry("teacher", "teacher", partial(_network, 16), "kdbench"),
+    )
     pair = Pair(
         info,
-        inspect_model(
-            student, Entry("student", "student", _network, "kdbench"), info, inputs[:2], needs.student_features
-        ),
-        inspect_model(
-            teacher, Entry("teacher", "teacher", _network, "kdbench"), info, inputs[:2], needs.teacher_features
-        ),
+        inspect_model(student, entries[0], info, inputs[:2], needs.student_features),
+        inspect_model(teacher, entries[1], info, inputs[:2], needs.teacher_features),
         epochs,
         _ITEMS // 16,
+        teacher_recipe=recipe,
+        maker=Maker(
+            Catalog(), {"student": Side(entries[0], info, inputs[:2]), "teacher": Side(entries[1], info, inputs[:2])}, 0
+        ),
     )
     method.check(pair)
     trainer: Trainer = Trainer(
@@ -178,7 +183,7 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     return _Trained(trainer.student, teacher, before[0], before[1], trainer.history)
 
 
-def _network(width: int) -> Any:
+def _network(width: int, info: DatasetInfo | None = None) -> Any:
     from torch import nn
 
     network = nn.Sequential()

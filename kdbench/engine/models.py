@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from kdbench.catalog import Entry
+from kdbench.catalog import Catalog, Entry
 from kdbench.data import DatasetInfo
 from kdbench.engine.features import FeatureTap
+from kdbench.engine.seeding import TEACHER_SEED, own_stream
 from kdbench.errors import KdbenchError, ModelMismatch
-from kdbench.method import ModelInfo
+from kdbench.method import ModelInfo, View
 
 
 def build_model(entry: Entry, info: DatasetInfo) -> nn.Module:
@@ -63,3 +68,53 @@ def inspect_model(
             "build it with info.num_classes outputs, or load the checkpoint of a model with as many",
         )
     return ModelInfo(entry.name, model, {name: tuple(value.shape[1:]) for name, value in tap.features.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a pair: its registered model, and what that sees of the data: a description and a few items."""
+
+    entry: Entry
+    info: DatasetInfo
+    example: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes the further models of a run (`Pair.new_model`): of the pair's architectures, or of any registered student.
+
+    Their initial weights depend on `seed` and the purpose, and not on what was drawn before.
+    """
+
+    catalog: Catalog
+    sides: Mapping[View, Side]
+    seed: int
+
+    def __call__(self, name: str, purpose: tuple[object, ...], view: View, features: tuple[str, ...]) -> ModelInfo:
+        """The model, on the device of the data. Raises: UnknownName, ModelMismatch."""
+        side = self.sides[view]
+        entry = self.sides[name].entry if name in self.sides else self.catalog.find("student", name)  # type: ignore[index]
+        with own_stream(self.seed, "model", *purpose):
+            return self._build(entry, side, features)
+
+    def untrained_teacher(self) -> ModelInfo:
+        """The run's teacher as the bank had it before its training."""
+        side = self.sides["teacher"]
+        with own_stream(TEACHER_SEED, "student"):
+            return self._build(side.entry, side, ())
+
+    def family_sizes(self) -> dict[str, int]:
+        """Students of the pair's families that can be built for the student's view, and their numbers of parameters."""
+        families = {side.entry.metadata.get("family") for side in self.sides.values()} - {None}
+        sizes = {}
+        with own_stream(self.seed, "sizes"):
+            for entry in self.catalog.entries("student"):
+                if entry.metadata.get("family") in families and not entry.metadata.get("scheme") and not entry.missing:
+                    with suppress(ModelMismatch):  # too small an image, say
+                        model = build_model(entry, self.sides["student"].info)
+                        sizes[entry.name] = sum(parameter.numel() for parameter in model.parameters())
+        return sizes
+
+    def _build(self, entry: Entry, side: Side, features: tuple[str, ...]) -> ModelInfo:
+        model = build_model(entry, side.info).to(side.example.device)
+        return inspect_model(model, entry, side.info, side.example, features)

@@ -22,11 +22,18 @@ from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.measures import measure
 from kdbench.engine.metrics import confusion, score
-from kdbench.engine.models import build_model, inspect_model
+from kdbench.engine.models import Maker, Side, build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
-from kdbench.engine.teachers import obtain_teacher, probabilities, steps_per_epoch, teacher_source, train_supervised
+from kdbench.engine.teachers import (
+    came_trained,
+    obtain_teacher,
+    probabilities,
+    steps_per_epoch,
+    teacher_source,
+    train_supervised,
+)
 from kdbench.engine.train import Trainer
 from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
 from kdbench.method import Method, Pair
@@ -113,7 +120,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             )
         after = [{**row, "epoch": row["epoch"] + len(history)} for row in tuned.history]
         history, steps = [*history, *after], steps + tuned.steps
-    forward_samples = sum(peers.gather(source.forward_samples))
+    forward_samples = sum(peers.gather(trainer.teacher_forward_samples))
     if not peers.first:
         return None
     with clock.phase("evaluate"):
@@ -162,7 +169,16 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
         ),
         epochs=run.recipe.epochs,
         steps_per_epoch=steps_per_epoch(len(data.train.labels), run.recipe.batch_size),
-        shared_inputs=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
+        shared_view=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
+        teacher_recipe=None if came_trained(combo, teacher_entry) else run.teacher_recipe,
+        maker=Maker(
+            context.catalog,
+            {
+                "student": Side(student_entry, student_info, data.train.student[:2]),
+                "teacher": Side(teacher_entry, teacher_info, data.train.teacher[:2]),
+            },
+            run.seed,
+        ),
     )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+TEACHER_SEED = 0
 
 
 def derive(seed: int, *purpose: object) -> int:
@@ -23,3 +27,16 @@ def seed_global(seed: int, *purpose: object) -> None:
     """Seed torch's and NumPy's global generators (dropout, initialisation)."""
     torch.manual_seed(derive(seed, *purpose))
     np.random.seed(derive(seed, *purpose) % 2**32)
+
+
+@contextmanager
+def own_stream(seed: int, *purpose: object) -> Iterator[None]:
+    """Torch's and NumPy's global generators on a stream of their own; afterwards they go on where they were."""
+    numpy_state = np.random.get_state()
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []):
+        seed_global(seed, *purpose)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kdbench.catalog import Entry
+from kdbench.combo import Combo
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
@@ -18,7 +20,7 @@ from kdbench.engine.evaluate import predict
 from kdbench.engine.metrics import score
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
-from kdbench.engine.seeding import seed_global
+from kdbench.engine.seeding import TEACHER_SEED, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
 from kdbench.engine.train import Trainer, Views
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
@@ -28,8 +30,6 @@ from kdbench.recipe import Recipe
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TEACHER_SEED = 0
-
 
 class Supervised(Method):
     """Cross-entropy on labels: trains teachers, and the final fine-tune of students."""
@@ -37,6 +37,11 @@ class Supervised(Method):
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor | LossTerms:
         """Mean cross-entropy."""
         return batch.cross_entropy(student.logits)
+
+
+def came_trained(combo: Combo, entry: Entry) -> bool:
+    """Whether the teacher is loaded from a checkpoint or made with trained weights, rather than trained here."""
+    return combo.teacher_checkpoint is not None or bool(entry.metadata.get("pretrained"))
 
 
 def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: EpochListener) -> Teacher:
@@ -53,7 +58,7 @@ def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: Epoch
     inspected = inspect_model(model, entry, info, train.student[:2], ())
     if combo.teacher_checkpoint is not None:
         load_weights(model, Path(combo.teacher_checkpoint).expanduser(), entry.name)
-    pretrained = combo.teacher_checkpoint is not None or bool(entry.metadata.get("pretrained"))
+    pretrained = came_trained(combo, entry)
 
     def train_teacher(module: nn.Module) -> TrainedTeacher:
         if not pretrained:

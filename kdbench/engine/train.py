@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,7 +21,7 @@ from kdbench.engine.optim import lr_factor, make_optimizer
 from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import generator, seed_global
 from kdbench.errors import MethodRefused
-from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
+from kdbench.method import Batch, LossTerms, Method, ModelInfo, Outputs, Pair, View
 from kdbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Views:
         other = inputs if teacher == student else split.inputs[teacher].to(device)
         return cls(inputs, other, split.labels.to(device))
 
+    def seen_by(self, view: View) -> Views:
+        """The split as one of the models sees it, for both."""
+        inputs = self.student if view == "student" else self.teacher
+        return Views(inputs, inputs, self.labels)
+
 
 class Trainer:
     """Trains one student with one method; a method that takes over the step or the training is handed this."""
@@ -68,6 +74,7 @@ class Trainer:
         self.fabric, self.method, self.pair, self.recipe, self.seed = fabric, method, pair, recipe, seed
         self.train_data, self.validation_data = train, validation
         self.teacher = teacher
+        self._views, self._teachers = train, [teacher]
         self.augment = augment
         self.on_epoch = on_epoch
         self.history: list[Logs] = []
@@ -121,6 +128,11 @@ class Trainer:
     def samples_per_second(self) -> float | None:
         """Training speed of `run_epochs`, without validation; None for a method that trains without it."""
         return round(self.samples / self.seconds, 1) if self.seconds else None
+
+    @property
+    def teacher_forward_samples(self) -> int:
+        """How many items the teacher, and models that took its place, were run on."""
+        return sum(source.forward_samples for source in self._teachers)
 
     def _parameters(self) -> list[nn.Parameter]:
         owned = {id(p) for o in self.method_optimizers.values() for g in o.param_groups for p in g["params"]}
@@ -274,10 +286,64 @@ class Trainer:
         else:  # half precision: of the gradients as they are without the loss's scale; the scaler skips infinite ones
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=norm, error_if_nonfinite=False)
 
+    def generator(self, *purpose: object) -> torch.Generator:
+        """A random stream on the CPU that depends on the run's seed and the purpose alone."""
+        return generator(self.seed, "method", *purpose)
+
+    def validate(self, model: nn.Module, view: View = "student") -> dict[str, float]:
+        """Mean cross-entropy ("loss", in nats) and "accuracy" of any model on the validation split."""
+        return evaluate(model, self.validation_data.seen_by(view), self.fabric, self.peers)
+
+    def learn_from(self, model: nn.Module, view: View = "student") -> None:
+        """Put another trained model in the teacher's place; it is frozen, and sees `view`'s inputs."""
+        from kdbench.engine.further import frozen_source
+
+        self.train_data = self._views.seen_by("student") if view == "student" else self._views
+        self.teacher = frozen_source(self, model, self.train_data)
+        self._teachers.append(self.teacher)
+
+    def train_model(
+        self,
+        model: ModelInfo,
+        *purpose: object,
+        method: Method | None = None,
+        view: View = "student",
+        epochs: int | None = None,
+    ) -> nn.Module:
+        """Train another model (`Pair.new_model`) with this run's recipe and data; the trained model.
+
+        Args:
+            purpose: with the run's seed it decides the order of the data and every other draw.
+            method: whose `build`, `loss`, `step` and `optimizers` are used, with the present teacher; None trains on
+                labels alone.
+            view: which model's inputs it sees; with a method, the student's.
+            epochs: the recipe's where absent; the schedule is theirs.
+
+        Its checkpoint is chosen as the recipe says. Its steps count as this training's. Raises: Diverged.
+        """
+        from kdbench.engine.further import train_further
+
+        recipe = self.recipe if epochs is None else msgspec.structs.replace(self.recipe, epochs=epochs)
+        data, validation = self.train_data, self.validation_data
+        if method is None:
+            data, validation = self._views.seen_by(view), validation.seen_by(view)
+        return train_further(self, model, method, purpose, recipe, data, validation)
+
+    def teacher_after(self, epochs: Collection[int]) -> dict[int, nn.Module]:
+        """The run's teacher, frozen, as it was after each of these numbers of epochs of its own training.
+
+        That training is repeated as far as needed, with its own recipe (but this run's precision) and seed. Raises:
+        MethodRefused for a teacher that came trained.
+        """
+        from kdbench.engine.further import repeat_teacher
+
+        return repeat_teacher(self, epochs, self._views.seen_by("teacher"), self.validation_data.seen_by("teacher"))
+
     def close(self) -> None:
         """Remove the hooks from the models."""
         self._student_tap.close()
-        self.teacher.close()
+        for source in self._teachers:
+            source.close()
 
 
 def _with_shared_statistics(module: nn.Module) -> nn.Module:

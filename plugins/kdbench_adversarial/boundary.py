@@ -32,7 +32,7 @@ class BoundarySamples(kdbench.Method):
 
     def check(self, pair):
         """Refuse models that see different views: the student could not see what the teacher was attacked with."""
-        if not pair.shared_inputs:
+        if not pair.shared_view:
             raise kdbench.MethodRefused(
                 "method 'bss' cannot serve this pair: the models see different views",
                 f"it moves inputs of teacher {pair.teacher.name!r}, which student {pair.student.name!r} has to see",

@@ -34,9 +34,9 @@ class BesideSoftTargets(kdbench.Method):
         """Raise MethodRefused under the method's name."""
         raise kdbench.MethodRefused(f"method {self.name!r} cannot serve this pair: {what}", why, fix)
 
-    def check_shared_inputs(self, pair):
+    def check_shared_view(self, pair):
         """Refuse models that see different views: gradients at their inputs do not compare."""
-        if not pair.shared_inputs:
+        if not pair.shared_view:
             self.refuse(
                 "it compares gradients at the input, and the models see different views",
                 f"student {pair.student.name!r} and teacher {pair.teacher.name!r} on dataset {pair.dataset.name!r}",

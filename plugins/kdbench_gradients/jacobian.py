@@ -22,7 +22,7 @@ class JacobianMatching(BesideSoftTargets):
 
     def check(self, pair):
         """Refuse models that see different views."""
-        self.check_shared_inputs(pair)
+        self.check_shared_view(pair)
 
     def terms(self, batch, student, teacher):
         """The squared distance of the input gradients at unit length."""

@@ -24,7 +24,7 @@ class Sobolev(BesideSoftTargets):
 
     def check(self, pair):
         """Refuse models that see different views."""
-        self.check_shared_inputs(pair)
+        self.check_shared_view(pair)
 
     def terms(self, batch, student, teacher):
         """The squared distance of the projected input gradients."""

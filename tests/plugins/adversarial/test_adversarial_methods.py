@@ -318,7 +318,7 @@ def test_bss_with_a_teacher_that_answers_the_same_everywhere_stays_finite():
 
 def test_bss_refuses_models_with_different_views():
     with pytest.raises(kdbench.MethodRefused, match=r"method 'bss' .* see different views"):
-        BoundarySamples().check(made_pair(shared_inputs=False))
+        BoundarySamples().check(made_pair(shared_view=False))
 
 
 # ---- all

@@ -221,7 +221,7 @@ def without_slope(method: kdbench.Method, student: Net, teacher: Net, x: Tensor)
 @pytest.mark.parametrize("cls", [JacobianMatching, Sobolev])
 def test_models_with_different_views_are_refused(cls):
     with pytest.raises(kdbench.MethodRefused, match=rf"method '{cls.name}' .* see different views"):
-        cls().check(pair(*networks(), shared_inputs=False))
+        cls().check(pair(*networks(), shared_view=False))
 
 
 def test_lwm_refuses_vectors_with_the_shapes():

@@ -1,0 +1,295 @@
+"""The online methods in training, on digits."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from digits_bench import EPOCHS, assert_moved, digits_bench, own_terms, same_weights
+from torch import nn
+
+import kdbench
+from kdbench.engine.checkpoints import weights_fingerprint
+from kdbench.engine.models import Maker, Side
+from kdbench.method import ModelInfo, Pair
+from kdbench.plugins import load_plugins
+from kdbench.testing import check_method
+from kdbench_online import METHODS
+from kdbench_online.assistants import TeacherAssistant
+from kdbench_online.cohort import CollaborativeLearning, MutualLearning
+from kdbench_online.early import EarlyStoppedKD
+from kdbench_online.feedback import AdaptiveKD
+from kdbench_online.generations import BornAgain
+from kdbench_online.learning import LearningTeacher
+from kdbench_online.route import RouteConstrained
+
+__all__ = ["digits_bench"]
+CASES = [
+    (MutualLearning, {"weight": 1.0, "peers": ["student", "mlp-s"]}),
+    (CollaborativeLearning, {}),
+    (LearningTeacher, {"feedback": 1.0}),
+    (AdaptiveKD, {}),
+    (EarlyStoppedKD, {"distil": 1.0}),
+    (RouteConstrained, {"anchors": 2}),
+    (BornAgain, {"generations": 1}),
+    (TeacherAssistant, {"assistants": ["mlp-s"]}),
+]
+ADAM = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0}  # learns enough in two epochs, assistants included
+# Models that begin alike drift apart before they agree, and a later anchor is harder to follow than an earlier one:
+# tests of their own, below, say what these terms do.
+OWN_TEST = {MutualLearning: {"kl", "peers_kl"}, CollaborativeLearning: {"kl", "peers_kl"}, RouteConstrained: {"kd"}}
+
+
+@pytest.mark.parametrize(("cls", "params"), CASES)
+def test_a_method_trains_on_digits(digits_bench, cls, params):
+    bench = digits_bench
+    if cls.trains_teacher:
+        bench = dataclasses.replace(bench, teacher=copy.deepcopy(bench.teacher).requires_grad_())
+    before = copy.deepcopy(bench.teacher)
+    method = cls(**params)
+    trainer, own = bench.distil(method, **ADAM)
+    first, last = trainer.history
+    terms = set(own_terms(first, "gap"))
+    assert terms
+    for name in terms - OWN_TEST.get(cls, set()):
+        assert last[name] < first[name], f"{name} did not fall"
+    assert last["val_accuracy"] > max(0.5, first["val_accuracy"])
+    assert_moved(method, own)
+    if cls.trains_teacher:
+        for name, value in bench.teacher.state_dict().items():
+            assert not value.equal(before.state_dict()[name]), f"{name} of the learning teacher did not move"
+        bench = dataclasses.replace(bench, teacher=copy.deepcopy(before).requires_grad_())
+    else:
+        assert same_weights(bench.teacher, before)
+    again, _ = bench.distil(cls(**params), **ADAM)
+    assert again.history == trainer.history
+    assert same_weights(trainer.student, again.student)
+
+
+@pytest.mark.parametrize("cls", [MutualLearning, CollaborativeLearning])
+def test_models_that_learn_together_agree_more_than_the_same_models_side_by_side(digits_bench, cls):
+    inputs, apart = digits_bench.validation.student, []
+    for weight in (0.0, 3.0):
+        trainer, _ = digits_bench.distil(cls(weight=weight))
+        (peer,) = trainer.method.module.eval()
+        with torch.no_grad():
+            apart.append(float(kdbench.kernels.kd_kl(trainer.student.eval()(inputs), peer(inputs))))
+    assert apart[1] < 0.8 * apart[0]
+
+
+def test_progressive_follows_each_anchor(digits_bench):
+    trainer, _ = digits_bench.distil(RouteConstrained(anchors=2), epochs=4)
+    kd = [row["kd"] for row in trainer.history]
+    assert kd[1] < kd[0], "the first anchor"
+    assert kd[3] < kd[2], "the teacher itself"
+
+
+@pytest.mark.parametrize("cls", [MutualLearning, CollaborativeLearning])
+def test_peers_do_not_begin_alike_and_the_teacher_plays_no_part(digits_bench, cls):
+    trainer = digits_bench.trainer(cls(peers=["student", "student", "teacher"]))
+    first, second, third = trainer.method.module
+    begun = [weights_fingerprint(model) for model in (trainer.model, first, second)]
+    assert len(set(begun)) == 3
+    assert not same_weights(third, digits_bench.teacher)
+    assert trainer.teacher.module is None
+    trainer.close()
+
+
+def test_the_weight_and_temperature_of_adaptive_kd_follow_the_gap(digits_bench):
+    method = AdaptiveKD(rate=0.25, temperature=6.0, last_temperature=2.0, alpha=0.8, last_alpha=0.2)
+    used = []
+    soft = method.soft
+
+    def watched(batch, student, teacher, temperature, alpha):
+        used.append((batch.epoch, temperature, alpha))
+        return soft(batch, student, teacher, temperature, alpha)
+
+    method.soft = watched
+    trainer, _ = digits_bench.distil(method, epochs=4)
+    best = trainer.validate(digits_bench.teacher)["accuracy"]
+    assert best > 0.8
+    gap = 1.0
+    for epoch, row in enumerate(trainer.history):
+        assert row["gap"] == pytest.approx(gap)
+        expected = (epoch, 2 + 4 * gap, 0.2 + 0.6 * gap)
+        (found,) = {each for each in used if each[0] == epoch}
+        assert found == pytest.approx(expected)
+        gap = 0.75 * gap + 0.25 * min(1.0, max(0.0, (best - row["val_accuracy"]) / (best - 0.1)))
+    assert gap < 1
+
+
+def test_a_student_that_is_better_than_a_teacher_at_chance_learns_from_the_labels(digits_bench):
+    class Nothing(nn.Module):
+        def forward(self, inputs):
+            return inputs.new_zeros(len(inputs), 10)
+
+    bench = dataclasses.replace(digits_bench, teacher=Nothing())
+    trainer, _ = bench.distil(AdaptiveKD(rate=1.0))
+    assert [row["gap"] for row in trainer.history] == [1.0, 0.0]
+
+
+def test_early_stopped_kd_runs_the_teacher_and_its_term_in_the_first_part_only(digits_bench):
+    trainer, _ = digits_bench.distil(EarlyStoppedKD(distil=0.5))
+    assert ["kd" in row for row in trainer.history] == [True, False]
+
+
+def test_the_early_stopped_teacher_is_a_fresh_one_trained_for_its_share_of_the_epochs(digits_bench):
+    trainer = digits_bench.trainer(EarlyStoppedKD(teacher_fraction=0.5))
+    steps = math.ceil(len(trainer.train_data.labels) / 64)
+    trainer.method.fit(trainer)
+    assert trainer.steps == steps * (EPOCHS + 1)
+    made = digits_bench.trainer(EarlyStoppedKD())
+    fresh = made.pair.new_model("teacher", "early-stopped teacher", view="teacher")
+    expected = made.train_model(fresh, "early-stopped teacher", view="teacher", epochs=1)
+    batch = next(iter(trainer.batches(0)))
+    assert trainer.teacher_outputs(batch).logits.allclose(expected.eval()(batch.inputs), atol=1e-5)
+    trainer.close()
+
+
+def test_progressive_distils_from_each_anchor_in_turn_and_at_last_from_the_teacher(digits_bench):
+    method = RouteConstrained(anchors=3)
+    trainer = digits_bench.trainer(method, epochs=3)
+    asked = []
+    learn_from = trainer.learn_from
+
+    def watched(model, view="student"):
+        asked.append((trainer.validate(model)["loss"], model, view, len(trainer.history)))
+        learn_from(model, view)
+
+    trainer.learn_from = watched
+    method.fit(trainer)
+    assert [epoch for *_, epoch in asked] == [0, 1, 2]
+    assert {view for _, _, view, _ in asked} == {"teacher"}
+    assert asked[-1][1] is digits_bench.teacher
+    assert asked[0][0] > asked[1][0], "a later anchor is a better teacher"
+    trainer.close()
+
+
+def test_born_again_generations_each_have_fresh_weights_and_learn_from_the_one_before(digits_bench):
+    trainer = digits_bench.trainer(BornAgain(generations=2))
+    taught = []
+    learn_from = trainer.learn_from
+
+    def watched(model, view="student"):
+        taught.append(model)
+        learn_from(model, view)
+
+    trainer.learn_from = watched
+    trainer.method.fit(trainer)
+    assert len(taught) == 2
+    again = digits_bench.trainer(BornAgain(generations=2))
+    labelled = again.train_model(again.pair.new_model("student", "generation", 0), "generation", 0)
+    assert same_weights(taught[0], labelled), "generation 0 learns from labels"
+    again.learn_from(labelled)
+    second = again.train_model(again.pair.new_model("student", "generation", 1), "generation", 1, method=BornAgain())
+    assert same_weights(taught[1], second), "generation 1 learns from generation 0"
+    assert trainer.steps == 3 * EPOCHS * math.ceil(len(trainer.train_data.labels) / 64)
+    trainer.close()
+
+
+def test_assistants_are_a_chain_that_depends_on_the_seed_and_their_place(digits_bench):
+    def chain(seed: int, *names: str) -> list[nn.Module]:
+        trainer = digits_bench.trainer(TeacherAssistant(assistants=names), seed=seed, epochs=1)
+        made: list[nn.Module] = []
+        learn_from = trainer.learn_from
+
+        def watched(model, view="student"):
+            made.append(model)
+            learn_from(model, view)
+
+        trainer.learn_from = watched
+        trainer.method.fit(trainer)
+        trainer.close()
+        return made
+
+    one = chain(1, "cnn-s")
+    two = chain(1, "cnn-s", "mlp-s")
+    assert same_weights(one[0], two[0])
+    assert not same_weights(one[0], chain(2, "cnn-s")[0])
+    assert len(two) == 2
+
+
+def test_an_assistant_learns_from_the_teacher_and_the_student_from_the_assistant(digits_bench):
+    """With soft targets alone, an assistant that knows nothing teaches nothing."""
+    method = TeacherAssistant(assistants=["cnn-m"], alpha=1.0)
+    trainer, _ = digits_bench.distil(method, epochs=3, **ADAM)
+    assert trainer.history[-1]["val_accuracy"] > 0.7, "through the assistant"
+    made = digits_bench.trainer(method, epochs=3, **ADAM)
+    made.train_model = lambda model, *purpose, **options: model.module
+    made.method.fit(made)
+    assert made.history[-1]["val_accuracy"] < 0.5, "through an assistant that was not trained"
+    made.close()
+
+
+def test_the_assistant_that_is_not_named_is_the_middle_of_the_pairs_family(catalog):
+    def chain(student: str, teacher: str, **params: object) -> tuple[str, ...]:
+        info = kdbench.DatasetInfo("made up", "multiclass", 10, (3, 32, 32), 100)
+        entries = {"student": catalog.find("student", student), "teacher": catalog.find("teacher", teacher)}
+        maker = Maker(
+            catalog, {side: Side(entry, info, torch.zeros(2, 3, 32, 32)) for side, entry in entries.items()}, 0
+        )
+        models = [ModelInfo(entry.name, entry.load()(info)) for entry in entries.values()]
+        pair = Pair(info, *models, 1, 1, maker=maker)
+        method = TeacherAssistant(**params)
+        method.check(pair)
+        return tuple(method.chain(pair))
+
+    assert chain("cnn-s", "cnn-l") == ("cnn-m",)
+    assert chain("mlp-s", "mlp-l") == ("mlp-m",)
+    assert chain("mlp-s", "mlp-l", assistants=["cnn-m", "linear"]) == ("cnn-m", "linear")
+    with pytest.raises(kdbench.MethodRefused, match="no registered student has a size in the middle"):
+        chain("cnn-m", "cnn-l")
+
+
+@pytest.mark.parametrize(("cls", "params"), [(RouteConstrained, {}), (EarlyStoppedKD, {"teacher_fraction": 0.5})])
+def test_a_teacher_that_came_trained_is_refused_where_it_would_have_to_be_trained_again(digits_bench, cls, params):
+    method = cls(**params)
+    pair = dataclasses.replace(digits_bench.pair(method, digits_bench.recipe, 0), teacher_recipe=None)
+    with pytest.raises(kdbench.MethodRefused, match=r"method '\w+' cannot serve this pair: its teacher came trained"):
+        method.check(pair)
+
+
+@pytest.mark.parametrize(("cls", "params"), [
+    (MutualLearning, {"peers": []}), (RouteConstrained, {"anchors": 1}),
+    (BornAgain, {"generations": 0}), (EarlyStoppedKD, {"teacher_fraction": 0}), (AdaptiveKD, {"rate": 0}),
+])  # fmt: skip
+def test_parameters_out_of_range_are_refused(cls, params):
+    with pytest.raises(kdbench.InvalidParameter, match=next(iter(params))):
+        cls(**params)
+
+
+@pytest.mark.parametrize(("cls", "params"), CASES)
+def test_each_keeps_the_promises_of_a_method(cls, params):
+    names = {key: ["student"] for key in ("peers", "assistants") if key in params}
+    check_method(cls, **params | names)
+
+
+def test_the_plugin_registers_every_method_and_its_entry_point_is_declared(entry_point):
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    plugins = load_plugins(points=[entry_point("online", project["entry-points"]["kdbench"]["online"])])
+    assert plugins.problems == []
+    entries = {entry.name: entry for entry in plugins.catalog.entries("method")}
+    assert entries.keys() == METHODS.keys()
+    assert {entry.load() for entry in entries.values()} == {cls for cls, _ in CASES}
+    for entry in entries.values():
+        assert entry.metadata["family"] == "online"
+        author = entry.metadata["source"].removeprefix("after ").split(" ")[0]
+        assert author in entry.load().__doc__
+
+
+def test_registering_does_not_import_torch():
+    code = (
+        "import sys, kdbench_online as plugin\n"
+        "plugin.kdbench_register_methods(lambda *arguments, **metadata: None)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
