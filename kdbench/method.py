@@ -125,12 +125,15 @@ class Method:
         trains_teacher: the run trains its own copy of the teacher beside the student.
         parallel_fit: its own `fit` does the same in every process of a run that several train together (`--devices`);
             without it such runs are refused, where `fit` is overridden.
+        student_from_teacher: the model that is scored is made from the teacher (compression baselines), and not the
+            pair's student; both must then see the same view of the data, and the leaderboard says so.
     """
 
     needs: ClassVar[Any] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     trains_teacher: ClassVar[bool] = False
     parallel_fit: ClassVar[bool] = False
+    student_from_teacher: ClassVar[bool] = False
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
@@ -199,6 +202,13 @@ class Method:
         """The whole training; override to take it over (compression baselines). May replace `trainer.student`."""
         trainer.run_epochs()
 
+    def finish(self, trainer: Trainer) -> nn.Module:
+        """The model that is scored, made from the trained one after any final fine-tune: the place to quantise it.
+
+        Called once, in the process that scores. Evaluation, costs and speeds are those of what it returns.
+        """
+        return trainer.student
+
 
 def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     fields: dict[str, tuple[str, Any, Any]] = {}
@@ -211,4 +221,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "parallel_fit", "module", "params"}
+_RESERVED = {"needs", "tasks", "trains_teacher", "parallel_fit", "student_from_teacher", "module", "params"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,7 +33,10 @@ class Column:
 def columns(board: Leaderboard) -> list[Column]:
     """The columns that say something about this board, in order."""
     rows = board.rows
-    varying = len({row.parameters for row in rows if row.parameters is not None}) > 1
+    varying = _differ(row.parameters for row in rows)
+    pruned = any(_is_pruned(row) for row in rows)
+    sized = pruned or _differ(row.bytes for row in rows)
+    sources = _differ(row.student_source for row in rows)
     secondary = [name for name in (PRIMARY_METRIC, *_METRICS) if name != board.metric]
     shown = [
         Column("label", "method", [one_line(row.label) for row in rows], 0),
@@ -46,6 +49,9 @@ def columns(board: Leaderboard) -> list[Column]:
             for place, name in enumerate(secondary)
         ),
         _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
+        _column("student_source", "made from", [row.student_source if sources else None for row in rows], str, 7),
+        _column("nonzero_parameters", "≠ 0", [row.nonzero_parameters if pruned else None for row in rows], count, 7),
+        _column("bytes", "bytes", [row.bytes if sized else None for row in rows], count, 7),
         _column("train_samples_per_s", "train samples/s", [row.train_samples_per_s for row in rows], count, 6),
         _column("train_seconds", "train s", [row.train_seconds for row in rows], "{:.1f}".format, 21),
         _column("inference_samples_per_s", "infer samples/s", [row.inference_samples_per_s for row in rows], count, 5),
@@ -53,6 +59,17 @@ def columns(board: Leaderboard) -> list[Column]:
         _column("rank", "rank", [row.rank for row in rows], str, 2),
     ]
     return [column for column in shown if any(cell != NOTHING for cell in column.cells)]
+
+
+def _is_pruned(row: Row) -> bool:
+    """Whether more than one parameter in a hundred is 0: a few are without pruning, of units that never fire."""
+    if row.nonzero_parameters is None or row.parameters is None:
+        return False
+    return row.nonzero_parameters < 0.99 * row.parameters
+
+
+def _differ(values: Iterable[T | None]) -> bool:
+    return len({value for value in values if value is not None}) > 1
 
 
 def headline(board: Leaderboard) -> str:
@@ -131,6 +148,10 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
         )
     if "gap_recovered" in keys:
         yield "gap recovered: Δ as a share of teacher − baseline"
+    if "student_source" in keys:
+        yield "made from: what the scored model was made from, the pair's student or the teacher"
+    if "nonzero_parameters" in keys:
+        yield "≠ 0: parameters that are not exactly 0 (zeros are stored and computed like any number)"
     if "inference_samples_per_s" in keys:
         yield f"infer: batches of {BATCH}"
 
