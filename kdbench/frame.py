@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PLAIN = (
-    "run_id", "combo", "dataset", "task", "teacher", "student", "teacher_view", "student_view", "method", "recipe",
-    "teacher_recipe", "seed", "fold", "folds", "devices", "status", "error", "selected_epoch", "started", "finished",
+    "run_id", "combo", "dataset", "task", "teacher", "student", "student_source", "teacher_view", "student_view",
+    "method", "recipe", "teacher_recipe", "seed", "fold", "folds", "devices", "status", "error", "selected_epoch",
+    "started", "finished",
 )  # fmt: skip
 _AS_JSON = ("params", "overrides", "recipe_settings", "recipe_overrides")
 _PROVENANCE = (
@@ -22,7 +23,8 @@ _PROVENANCE = (
     "kernel_backend", "dataset_fingerprint", "teacher_fingerprint", "command",
 )  # fmt: skip
 _COST = (
-    "parameters", "teacher_parameters", "flops", "bytes", "peak_memory_bytes", "steps", "teacher_forward_samples",
+    "parameters", "nonzero_parameters", "teacher_parameters", "flops", "bytes", "peak_memory_bytes", "steps",
+    "teacher_forward_samples",
 )  # fmt: skip
 _SPEED = ("train_samples_per_s", "latency_ms_p50", "latency_ms_p95")
 

@@ -201,6 +201,8 @@ class Method:
             without it such runs are refused, where `fit` is overridden.
         uses_models: names of the registered students that it makes beside the pair's models (`Pair.new_model`), a value
             or a property that depends on the parameters; a run with one that nothing registered is refused at once.
+        student_from_teacher: the model that is scored is made from the teacher (compression baselines), and not the
+            pair's student; both must then see the same view of the data, and the leaderboard says so.
     """
 
     needs: ClassVar[Any] = Needs()
@@ -209,6 +211,7 @@ class Method:
     measures: ClassVar[Any] = ()
     parallel_fit: ClassVar[bool] = False
     uses_models: ClassVar[Any] = ()
+    student_from_teacher: ClassVar[bool] = False
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
@@ -277,6 +280,13 @@ class Method:
         """The whole training; override to take it over (compression baselines). May replace `trainer.student`."""
         trainer.run_epochs()
 
+    def finish(self, trainer: Trainer) -> nn.Module:
+        """The model that is scored, made from the trained one after any final fine-tune: the place to quantise it.
+
+        Called once, in the process that scores. Evaluation, costs and speeds are those of what it returns.
+        """
+        return trainer.student
+
 
 def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     fields: dict[str, tuple[str, Any, Any]] = {}
@@ -289,4 +299,6 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
     return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
 
 
-_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "uses_models", "module", "params"}
+_RESERVED = frozenset(
+    "needs tasks trains_teacher measures parallel_fit uses_models student_from_teacher module params".split()
+)

@@ -17,7 +17,7 @@ def identity(run: Run) -> dict[str, Any]:
     return {
         "run_id": run.run_id, "combo": run.name, "dataset": combo.dataset, "task": run.task,
         "teacher": combo.teacher, "student": combo.student,
-        "teacher_view": combo.teacher_view, "student_view": combo.student_view,
+        "student_source": run.student_source, "teacher_view": combo.teacher_view, "student_view": combo.student_view,
         "method": combo.method, "params": run.params, "overrides": run.overrides,
         "recipe": combo.recipe, "recipe_settings": msgspec.to_builtins(run.recipe),
         "recipe_overrides": run.recipe_overrides, "teacher_recipe": run.teacher_recipe_label,

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,15 +28,16 @@ from kdbench.records import SCHEMA
 from kdbench.select import Selected, Selection, select
 from kdbench.settings import Settings
 
-_DESCRIPTIVE = {"name", "overrides", "recipe_overrides", "teacher_recipe_label", "command"}
+_DESCRIPTIVE = {"name", "overrides", "recipe_overrides", "teacher_recipe_label", "student_source", "command"}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One combo at one seed and fold, fully resolved: plain data that any worker can execute.
 
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
-    defaults; `folds` is None without cross-validation; `devices` processes train it together; `measures` are the
-    metrics of the model that are asked for; `command` repeats it.
+    defaults; `student_source` tells whether the method scores a model made from the teacher; `folds` is None without
+    cross-validation; `devices` processes train it together; `measures` are the metrics of the model that are asked for;
+    `command` repeats it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     recipe_overrides: dict[str, Any] = {}
     teacher_recipe: Recipe
     teacher_recipe_label: str
+    student_source: Literal["student", "teacher"] = "student"
     seed: int
     fold: int | None = None
     folds: int | None = None
@@ -181,6 +183,13 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
             f"it serves {', '.join(method.tasks)}; task of dataset {combo.dataset!r} is {task!r}",
             f"drop it with -k 'not {combo.method}'",
         )
+    if method.student_from_teacher and combo.teacher_view != combo.student_view:
+        raise MethodRefused(
+            f"method {combo.method!r} cannot run combo {selected.name!r}",
+            f"it scores a model made from the teacher, which sees view {combo.teacher_view!r}; the student's is "
+            f"{combo.student_view!r}",
+            f"choose a pair whose models share a view, or drop it with -k 'not {combo.method}'",
+        )
     if repeats.devices > 1 and method.fit is not Method.fit and not method.parallel_fit:
         raise MethodRefused(
             f"method {combo.method!r} cannot run combo {selected.name!r} with --devices {repeats.devices}",
@@ -204,6 +213,7 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         recipe_overrides=_changed(base, recipe),
         teacher_recipe=teacher_recipe,
         teacher_recipe_label=label(teacher_name, _changed(teacher_base, teacher_recipe)),
+        student_source="teacher" if method.student_from_teacher else "student",
         seed=0,
         device=repeats.device,
         devices=repeats.devices,

@@ -30,14 +30,16 @@ class Cost(msgspec.Struct, kw_only=True):
     """What the student costs to keep, and what the run cost to make."""
 
     parameters: int | None = None
+    nonzero_parameters: int | None = None
+    """Those that are not exactly 0: what pruning leaves of `parameters`. Zeros are stored and computed all the same."""
     teacher_parameters: int | None = None
     flops: int | None = None
-    """Forward floating-point operations of one item (two per multiply-add)."""
+    """Forward operations of one item (two per multiply-add), in floating point or, of quantised layers, in integers."""
     bytes: int | None = None
-    """Parameters and buffers as stored."""
+    """Parameters and buffers as stored: an int8 weight takes one, and its scales and zero points count too."""
     peak_memory_bytes: int | None = None
     seconds: dict[str, float] = {}
-    """Wall seconds by phase: data, teacher, signals, train, finetune, evaluate, throughput."""
+    """Wall seconds by phase: data, teacher, signals, train, finetune, finish, evaluate, throughput."""
     steps: int = 0
     teacher_forward_samples: int = 0
     """Items the teacher was run on in this run; 0 where its signals were already in the bank."""
@@ -75,6 +77,8 @@ class Summary(msgspec.Struct, kw_only=True):
     task: str = "multiclass"
     teacher: str
     student: str
+    student_source: Literal["student", "teacher"] = "student"
+    """What the scored model was made from: the pair's student, or the teacher, by a method that compresses it."""
     teacher_view: str | None = None
     student_view: str | None = None
     method: str

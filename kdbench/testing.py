@@ -58,7 +58,8 @@ def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
     """Train with the method on a small made-up task and check what kdbench promises of methods.
 
     The hyper-parameters are declared and validated; the loss is finite and reaches the student; the student moves; the
-    teacher's parameters and statistics do not, unless the method trains it; the same seed gives the same bits.
+    teacher's parameters and statistics do not, unless the method trains it; what is scored answers with finite logits;
+    the same seed gives the same bits.
     """
     assert isinstance(cls, type), f"{cls!r} is not a class"
     assert issubclass(cls, Method), f"{cls.__name__} is not a subclass of kdbench.Method"
@@ -68,6 +69,8 @@ def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
     for name, value in first.student.state_dict().items():
         same = value.equal(second.student.state_dict()[name])
         assert same, f"{cls.__name__}: two trainings with the same seed differ in {name!r}"
+    assert first.logits.isfinite().all(), f"{cls.__name__}: the model that is scored answers with what is not finite"
+    assert first.logits.equal(second.logits), f"{cls.__name__}: two trainings with the same seed answer differently"
 
 
 def check_dataset(factory: Callable[[], Data]) -> None:
@@ -130,6 +133,8 @@ class _Trained:
     teacher: Any
     student_before: dict[str, Any]
     teacher_before: dict[str, Any]
+    logits: Any
+    """What the finished model says of the items."""
     history: list[dict[str, float]]
 
 
@@ -180,7 +185,9 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     )  # fmt: skip
     method.fit(trainer)
     trainer.close()
-    return _Trained(trainer.student, teacher, before[0], before[1], trainer.history)
+    with torch.no_grad():
+        logits = method.finish(trainer).eval()(inputs)
+    return _Trained(trainer.student, teacher, before[0], before[1], logits, trainer.history)
 
 
 def _network(width: int, info: DatasetInfo | None = None) -> Any:

@@ -48,6 +48,26 @@ def test_ids_know_the_kind_of_device_and_not_its_number(small_catalog):
     assert (first.run_id, first.teacher_id) == (second.run_id, second.teacher_id) != (run.run_id, run.teacher_id)
 
 
+def test_a_model_made_from_the_teacher_needs_a_pair_that_shares_a_view(small_catalog):
+    class Compresses(kdbench.Method):
+        student_from_teacher = True
+
+    small_catalog.add("method", "compresses", Compresses, "small", {})
+    shared, apart = (
+        kdbench.Combo(
+            dataset="digits", teacher="big", student="small", method="compresses", recipe="standard",
+            teacher_view="left", student_view=view,
+        )
+        for view in ("left", "right")
+    )  # fmt: skip
+    small_catalog.add("combo", "shared", shared, "small", {})
+    (run,) = runs(small_catalog, seeds=(0,), selection=Selection(names=("shared",)))
+    assert run.student_source == "teacher"
+    small_catalog.add("combo", "apart", apart, "small", {})
+    with pytest.raises(MethodRefused, match=r"'compresses' cannot run combo 'apart'\n.*view 'left'.*is 'right'"):
+        runs(small_catalog, selection=Selection(names=("apart",)))
+
+
 def test_a_method_that_takes_over_the_training_says_whether_processes_can_share_it(small_catalog):
     class TakesOver(kdbench.Method):
         def fit(self, trainer):

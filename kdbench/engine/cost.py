@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,24 +22,69 @@ _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of parameters; a shared one counts once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of parameters, those that quantised layers keep packed included; a shared one counts once."""
+    return sum(parameter.numel() for parameter in _all_parameters(model))
+
+
+def nonzero_parameters(model: nn.Module) -> int:
+    """Number of parameters that are not exactly 0."""
+    with torch.no_grad():
+        return sum(
+            int((parameter.dequantize() if parameter.is_quantized else parameter).count_nonzero())
+            for parameter in _all_parameters(model)
+        )
 
 
 def stored_bytes(model: nn.Module) -> int:
-    """Bytes of parameters and buffers; a tensor that is used twice counts once."""
-    tensors = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.numel()}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    """Bytes of parameters and buffers; a tensor that is used twice counts once.
+
+    A quantised weight takes the bytes of its integers, and those of its scales and zero points (a double and a 64-bit
+    integer each, for the tensor or for each channel).
+    """
+    tensors = {tensor.data_ptr(): tensor for tensor in (*_all_parameters(model), *model.buffers()) if tensor.numel()}
+    return sum(tensor.nbytes + _quantiser_bytes(tensor) for tensor in tensors.values())
+
+
+def _all_parameters(model: nn.Module) -> list[Tensor]:
+    """The parameters, and the weights and biases of torch's quantised layers, which are no `nn.Parameter`s."""
+    found: list[Tensor] = list(model.parameters())
+    for layer in _quantised_layers(model):
+        found += [tensor for tensor in (layer.weight(), layer.bias()) if tensor is not None]
+    return found
+
+
+def _quantised_layers(model: nn.Module) -> list[Any]:
+    """Layers whose weight is packed for an integer kernel: they give it, and their bias, through methods."""
+    return [module for module in model.modules() if all(callable(getattr(module, n, None)) for n in ("weight", "bias"))]
+
+
+def _quantiser_bytes(tensor: Tensor) -> int:
+    if not tensor.is_quantized:
+        return 0
+    per_channel = tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric)
+    return 16 * (len(tensor.q_per_channel_scales()) if per_channel else 1)
 
 
 def flops(model: nn.Module, example: Tensor) -> int:
-    """Forward floating-point operations for `example`, shape (1, ...): two for each multiply-add.
+    """Forward operations for `example`, shape (1, ...): two for each multiply-add.
 
-    Counted are matrix products, convolutions and attention, as torch counts them; element-wise work is not.
+    Counted are matrix products, convolutions and attention, as torch counts them, and those that quantised layers do
+    in integers; element-wise work is not.
     """
-    with _evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(example)
-    return int(counter.get_total_flops())
+    quantised = 0
+
+    def count(layer: Any, inputs: Any, output: Tensor) -> None:
+        nonlocal quantised
+        quantised += 2 * output.numel() * layer.weight()[0].numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in _quantised_layers(model)]
+    try:
+        with _evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return int(counter.get_total_flops()) + quantised
 
 
 def measure_throughput(

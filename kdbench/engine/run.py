@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Predictions = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 @dataclass
@@ -108,7 +109,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         on_epoch=lambda epoch, logs: on_epoch("train", epoch, run.recipe.epochs, logs),
     )  # fmt: skip
     with costs.PeakMemory(fabric.device) as memory, clock.phase("train"):
-        _fit(run, method, trainer)
+        _calling(run, trainer, method.fit)
     trainer.close()
     model, history, steps = trainer.student, trainer.history, trainer.steps
     if run.recipe.finetune_epochs:
@@ -123,6 +124,8 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     forward_samples = sum(peers.gather(trainer.teacher_forward_samples))
     if not peers.first:
         return None
+    with clock.phase("finish"):
+        model = _calling(run, trainer, method.finish)
     with clock.phase("evaluate"):
         predictions, scores = _evaluate(run, context.catalog, fabric, model, data, teacher)
     with clock.phase("throughput"):
@@ -137,6 +140,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
+            nonzero_parameters=costs.nonzero_parameters(model),
             teacher_parameters=costs.parameters(teacher.module),
             flops=flops,
             bytes=costs.stored_bytes(model),
@@ -182,9 +186,10 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
     )
 
 
-def _fit(run: Run, method: Method, trainer: Trainer) -> None:
+def _calling(run: Run, trainer: Trainer, part: Callable[[Trainer], T]) -> T:
+    """What a method's own code returns; its faults are told as the method's."""
     try:
-        method.fit(trainer)
+        return part(trainer)
     except KdbenchError:
         raise
     except Exception as error:

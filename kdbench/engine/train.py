@@ -89,40 +89,62 @@ class Trainer:
         if self.peers.size > 1:
             self._join_peers()
         self.method_optimizers = dict(method.optimizers(pair))
-        self._trained = [p for p in self._parameters() if p.requires_grad]
-        self.optimizer: Any = make_optimizer(self._trained, recipe)
         self._weight, self._averaged = 1.0, False
-        if self.peers.size > 1:
-            for name, optimizer in {"": self.optimizer, **self.method_optimizers}.items():
-                if not isinstance(optimizer, torch.optim.Optimizer):
-                    raise MethodRefused(
-                        f"method {type(method).__name__} cannot be trained by several processes",
-                        f"its optimiser {name!r} is a {type(optimizer).__name__}, not a torch.optim.Optimizer",
-                        "run it with --devices 1",
-                    )
-                optimizer.register_step_pre_hook(self._average_before_step)
         self.total_steps = recipe.epochs * pair.steps_per_epoch
         self.needs = method.needs
         self._lr = recipe.lr
-        self._student_tap = FeatureTap(self.model, self.needs.student_features, pair.student.name)
         # In full precision Fabric's wrappers change nothing and cost a fifth of a small model's step.
         self._plain = recipe.precision == "32-true"
-        if not self._plain:
-            self.optimizer = fabric.setup_optimizers(self.optimizer)
-        self._ema = (
-            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
-            if recipe.ema
-            else None
-        )
+        for name, optimizer in self.method_optimizers.items():
+            self._share_steps(name, optimizer)
+        self._follow_student()
 
     @property
     def student(self) -> nn.Module:
-        """The model that is scored; a method's `fit` may replace it."""
+        """The model that is trained and scored. A method's `fit` may replace it, before `run_epochs` or after.
+
+        The optimiser is then a new one, of the recipe as it is by then, for the new model's parameters; the method's
+        `student_features` must be there in the new model too.
+        """
         return self.model
 
     @student.setter
     def student(self, model: nn.Module) -> None:
-        self.model = model
+        self._student_tap.close()
+        self.model = self.fabric.to_device(model)
+        if self.peers.size > 1:
+            if self.fabric.device.type == "cuda":
+                self.model = _with_shared_statistics(self.model)
+            self.peers.equalize(self.model)
+        self._follow_student()
+
+    def _follow_student(self) -> None:
+        """Optimiser, hooks and average of the model that is the student now."""
+        self._trained = [p for p in self._parameters() if p.requires_grad]
+        self.optimizer: Any = None  # a model without parameters to train can be scored all the same
+        if self._trained:
+            self.optimizer = make_optimizer(self._trained, self.recipe)
+            self._share_steps("", self.optimizer)
+            if not self._plain:
+                self.optimizer = self.fabric.setup_optimizers(self.optimizer)
+        self._student_tap = FeatureTap(self.model, self.needs.student_features, self.pair.student.name)
+        self._ema = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
+            if self.recipe.ema
+            else None
+        )
+
+    def _share_steps(self, name: str, optimizer: Any) -> None:
+        """Where several processes train, let each of the optimiser's steps be of the whole batch's gradient."""
+        if self.peers.size == 1:
+            return
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise MethodRefused(
+                f"method {type(self.method).__name__} cannot be trained by several processes",
+                f"its optimiser {name!r} is a {type(optimizer).__name__}, not a torch.optim.Optimizer",
+                "run it with --devices 1",
+            )
+        optimizer.register_step_pre_hook(self._average_before_step)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -158,8 +180,12 @@ class Trainer:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             self.peers.average_gradients(parameters, self._weight)
 
-    def run_epochs(self) -> None:
-        """Train for the recipe's epochs, keep the checkpoint that validation chooses, and load it."""
+    def run_epochs(self, may_choose: Callable[[], bool] = lambda: True) -> None:
+        """Train for the recipe's epochs, keep the checkpoint that validation chooses, and load it.
+
+        `may_choose` is asked after each epoch whether its checkpoint may be the one: a network that is still being
+        pruned is not what a method promises, however well it does. Where none may, the last is taken.
+        """
         recipe, best, best_epoch, best_state = self.recipe, None, 0, None
         scored = self._ema.module if self._ema else self.model
         for epoch in range(recipe.epochs):
@@ -173,6 +199,8 @@ class Trainer:
             self.selected_epoch = epoch
             self.method.epoch_finished(self, logs)
             self.on_epoch(epoch, logs)
+            if not may_choose():
+                continue
             quality = (-logs["val_loss"],) if recipe.monitor == "loss" else (logs["val_accuracy"], -logs["val_loss"])
             if best is None or quality > best:
                 best, best_epoch = quality, epoch
@@ -180,7 +208,7 @@ class Trainer:
                     best_state = copy.deepcopy(scored.state_dict())
             elif recipe.patience is not None and epoch - best_epoch >= recipe.patience:
                 break
-        if recipe.select == "best":
+        if recipe.select == "best" and best is not None:
             self.selected_epoch = best_epoch
         self.model.load_state_dict(scored.state_dict() if best_state is None else best_state)
 

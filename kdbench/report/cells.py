@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,9 +33,12 @@ class Column:
 def columns(board: Leaderboard) -> list[Column]:
     """The columns that say something about this board, in order."""
     rows = board.rows
-    varying = len({row.parameters for row in rows if row.parameters is not None}) > 1
     secondary = [(name, 8 + place) for place, name in enumerate((PRIMARY_METRIC, *_METRICS))]
     secondary += [(name, 5) for name in _of_plugins(rows)]  # asked for, so worth a place
+    varying = _differ(row.parameters for row in rows)
+    pruned = any(_is_pruned(row) for row in rows)
+    sized = pruned or _differ(row.bytes for row in rows)
+    sources = _differ(row.student_source for row in rows)
     shown = [
         Column("label", "method", [one_line(row.label) for row in rows], 0),
         Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
@@ -48,6 +51,9 @@ def columns(board: Leaderboard) -> list[Column]:
             if name != board.metric
         ),
         _column("parameters", "parameters", [row.parameters if varying else None for row in rows], count, 7),
+        _column("student_source", "made from", [row.student_source if sources else None for row in rows], str, 7),
+        _column("nonzero_parameters", "≠ 0", [row.nonzero_parameters if pruned else None for row in rows], count, 7),
+        _column("bytes", "bytes", [row.bytes if sized else None for row in rows], count, 7),
         _column("train_samples_per_s", "train samples/s", [row.train_samples_per_s for row in rows], count, 6),
         _column("step_time", "step time ×kd", [row.step_time for row in rows], "{:.2f}".format, 7),
         _column("train_memory", "memory ×kd", [row.train_memory for row in rows], "{:.2f}".format, 19),
@@ -63,6 +69,17 @@ def _of_plugins(rows: Sequence[Row]) -> list[str]:
     from kdbench.metric_info import METRICS
 
     return sorted({name for row in rows for name in row.metrics if name not in METRICS})
+
+
+def _is_pruned(row: Row) -> bool:
+    """Whether more than one parameter in a hundred is 0: a few are without pruning, of units that never fire."""
+    if row.nonzero_parameters is None or row.parameters is None:
+        return False
+    return row.nonzero_parameters < 0.99 * row.parameters
+
+
+def _differ(values: Iterable[T | None]) -> bool:
+    return len({value for value in values if value is not None}) > 1
 
 
 def headline(board: Leaderboard) -> str:
@@ -143,6 +160,10 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
         yield "gap recovered: Δ as a share of teacher − baseline"
     if "step_time" in keys:
         yield "step time: of training, for an item, beside kd's; a method's other phases are in train s"
+    if "student_source" in keys:
+        yield "made from: what the scored model was made from, the pair's student or the teacher"
+    if "nonzero_parameters" in keys:
+        yield "≠ 0: parameters that are not exactly 0 (zeros are stored and computed like any number)"
     if "inference_samples_per_s" in keys:
         yield f"infer: batches of {BATCH}"
 

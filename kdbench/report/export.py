@@ -23,8 +23,8 @@ BOARD_COLUMNS = (
 ROW_COLUMNS = (
     "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged", "timeout",
     "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
-    "gap_recovered", "parameters", "inference_samples_per_s", "latency_ms_p50", "train_samples_per_s", "train_seconds",
-    "step_time", "train_memory",
+    "gap_recovered", "student_source", "parameters", "nonzero_parameters", "bytes", "inference_samples_per_s",
+    "latency_ms_p50", "train_samples_per_s", "train_seconds", "step_time", "train_memory",
 )  # fmt: skip
 METRIC_PREFIX = "metric_"
 _FORMULA = ("=", "+", "-", "@")

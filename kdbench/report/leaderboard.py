@@ -61,8 +61,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     the baseline by no more than the half-width of the baseline's interval, for the quotient is then noise."""
     metrics: dict[str, float]
     """The mean of each metric over the runs that have it."""
+    student_source: str
+    """"student", or "teacher" where the scored model is made from the teacher."""
     parameters: int | None
     """Costs and speeds are medians over the runs."""
+    nonzero_parameters: int | None
+    bytes: int | None
+    """As stored."""
     inference_samples_per_s: float | None
     """At batch size 64."""
     latency_ms_p50: float | None
@@ -221,6 +226,7 @@ def _leaderboard(
                 }
             ),
             baseline=baseline,
+            compressed=[row.label for row in rows if row.student_source == "teacher"],
             unfinished=any(0 < row.n < row.total for row in rows),
             folds=first.folds,
             versions=versions,
@@ -285,7 +291,10 @@ def _row(
         worse=worse,
         gap_recovered=_gap_recovered(difference, baseline, teacher, higher),
         metrics=_means([r.metrics for r in done]),
+        student_source=first.student_source,
         parameters=_median_count(r.cost.parameters for r in done),
+        nonzero_parameters=_median_count(r.cost.nonzero_parameters for r in done),
+        bytes=_median_count(r.cost.bytes for r in done),
         inference_samples_per_s=_median(r.throughput.inference_samples_per_s.get(BATCH) for r in done),
         latency_ms_p50=_median(r.throughput.latency_ms_p50 for r in done),
         train_samples_per_s=_train_speed(runs),

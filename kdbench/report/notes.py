@@ -20,6 +20,7 @@ def board_notes(
     constant: Sequence[str],
     without_baseline: Sequence[str],
     baseline: str,
+    compressed: Sequence[str],
     unfinished: bool,
     folds: int | None,
     versions: int,
@@ -33,6 +34,7 @@ def board_notes(
         constant: labels of rows whose differences from the baseline do not vary.
         without_baseline: recipes that the baseline was not run with.
         baseline: the method that differences are taken from.
+        compressed: labels of rows whose scored model is made from the teacher.
         unfinished: whether a row with results has runs that did not end well.
         folds: of the cross-validation.
         versions: how many contents its dataset had over the runs.
@@ -41,6 +43,7 @@ def board_notes(
     return [
         *_about_seeds(seeds, folds),
         *_about_rows(constant, without_baseline, baseline, unfinished=unfinished, repeated=repeated),
+        *_about_sizes(compressed),
         *_about_conditions(records, versions),
     ]
 
@@ -71,6 +74,14 @@ def _about_rows(
         yield "a mean is over the runs that ended well: a method that sometimes fails is worse than its mean"
     if repeated:
         yield f"{_count(repeated, 'run')} left out: another run of the same row, seed and fold ended later or better"
+
+
+def _about_sizes(compressed: Sequence[str]) -> Iterator[str]:
+    if compressed:
+        yield (
+            f"rows of the teacher, made smaller, and not of the student: {_some(compressed)}; they begin as trained as "
+            "the teacher, and are of other sizes: read accuracy together with size and speed"
+        )
 
 
 def _about_conditions(records: Sequence[Summary], versions: int) -> Iterator[str]:

@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.ao.nn import quantized as quantised
 
-from kdbench.engine.cost import flops, measure_throughput, parameters, stored_bytes
+from kdbench.engine.cost import flops, measure_throughput, nonzero_parameters, parameters, stored_bytes
 
 
 class Watched(nn.Module):
@@ -39,6 +40,48 @@ def test_flops_are_two_for_each_multiply_add():
     assert flops(nn.Linear(30, 7, bias=False), torch.zeros(1, 30)) == 2 * 30 * 7
     convolution = nn.Conv2d(3, 5, 3, padding=1, bias=False)
     assert flops(convolution, torch.zeros(1, 3, 8, 6)) == 2 * 3 * 5 * 9 * 8 * 6
+
+
+class Quantised(nn.Module):
+    """A convolution and a linear layer in int8, as torch packs them: 4 and 5 outputs, with biases."""
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.linspace(-1, 1, 4 * 3 * 2 * 2).reshape(4, 3, 2, 2)
+        weight[0] = 0
+        self.convolution = quantised.Conv2d(3, 4, 2)
+        per_channel = torch.quantize_per_channel(
+            weight, torch.full((4,), 0.01), torch.zeros(4, dtype=torch.int64), 0, torch.qint8
+        )
+        self.convolution.set_weight_bias(per_channel, torch.ones(4))
+        self.linear = quantised.Linear(4 * 2 * 2, 5)
+        self.linear.set_weight_bias(torch.quantize_per_tensor(torch.ones(5, 16), 0.01, 0, torch.qint8), torch.zeros(5))
+
+    def forward(self, x):
+        x = torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+        return self.linear(self.convolution(x).flatten(1)).dequantize()
+
+
+def test_packed_integer_weights_are_counted_like_any():
+    model = Quantised()
+    assert parameters(model) == (4 * 3 * 2 * 2 + 4) + (5 * 16 + 5)
+    assert nonzero_parameters(model) == (3 * 3 * 2 * 2 + 4) + 5 * 16
+    assert flops(model, torch.zeros(1, 3, 3, 3)) == 2 * (4 * 2 * 2) * (3 * 2 * 2) + 2 * 5 * 16
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_an_integer_weight_is_stored_in_a_byte_beside_its_scales():
+    scales = 4 * (8 + 8) + (8 + 8)  # a double and a 64-bit zero point: of each channel, and of the tensor
+    assert stored_bytes(Quantised()) == 4 * 3 * 2 * 2 + 5 * 16 + scales + 4 * (4 + 5)
+
+
+def test_parameters_that_are_exactly_zero_are_told_apart():
+    layer = nn.Linear(3, 2)
+    nn.init.constant_(layer.weight, 0.5)
+    nn.init.constant_(layer.bias, -1.0)
+    layer.weight.data[0] = 0.0
+    layer.weight.data[1, 0] = -0.0
+    assert (parameters(layer), nonzero_parameters(layer)) == (8, 4)
 
 
 def test_flops_leave_the_model_as_it_was():

@@ -265,6 +265,38 @@ def test_a_method_may_take_over_the_training_and_replace_the_student():
     assert made.samples_per_second is None
 
 
+def test_a_student_replaced_before_the_epochs_is_the_one_that_trains():
+    class Replaces(Plain):
+        needs = kdbench.needs(student_features=["0"])
+
+        def fit(self, trainer):
+            trainer.student = student(seed=9)
+            trainer.run_epochs()
+
+    for recipe in ({}, {"ema": 0.5}, {"precision": "bf16-mixed"}):
+        made = trainer(Replaces(), recipe=recipe)
+        first = copy.deepcopy(made.student.state_dict())
+        old = made.student
+        made.method.fit(made)
+        made.close()
+        for name, value in old.state_dict().items():
+            assert value.equal(first[name]), "the model that was replaced moved"
+        assert not made.student[0].weight.equal(student(seed=9)[0].weight)
+        assert not old[0]._forward_hooks
+        assert not made.student[0]._forward_hooks
+        assert made.history[-1]["loss"] < made.history[0]["loss"]
+
+
+@pytest.mark.parametrize(("allowed_from", "chosen"), [(0, 1), (2, 2), (4, 3)])
+def test_no_checkpoint_is_chosen_before_the_method_allows_it(allowed_from, chosen):
+    made = trainer(recipe={"select": "best", "lr": 3.0, "epochs": 4, "schedule": "constant", "monitor": "loss"})
+    made.run_epochs(may_choose=lambda: len(made.history) > allowed_from)
+    losses = [row["val_loss"] for row in made.history]
+    assert losses[1] == min(losses), "the case is one where an early epoch is the best"
+    assert losses[2] < losses[3]
+    assert made.selected_epoch == chosen
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [

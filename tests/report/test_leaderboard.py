@@ -13,6 +13,7 @@ from scipy import stats
 
 from kdbench.errors import UnknownName
 from kdbench.records import Cost, Provenance, Throughput
+from kdbench.report.cells import columns
 from kdbench.report.leaderboard import Leaderboard, Row, leaderboards
 
 
@@ -382,3 +383,30 @@ def test_a_leaderboard_needs_neither_torch_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_row_made_from_the_teacher_is_told_apart_with_its_size(runs):
+    small = Cost(parameters=100, nonzero_parameters=100, bytes=400, teacher_parameters=1000)
+    pruned = Cost(parameters=1000, nonzero_parameters=100, bytes=4000, teacher_parameters=1000)
+    board = board_of(
+        runs("scratch", SCRATCH, cost=small) + runs("pruned", [*KD[:3], None], cost=pruned, student_source="teacher")
+    )
+    row = row_of(board, "pruned")
+    assert (row.student_source, row.parameters, row.nonzero_parameters, row.bytes) == ("teacher", 1000, 100, 4000)
+    assert row_of(board, "scratch").student_source == "student"
+    assert board.student_parameters == 100, "the headline is of the student"
+    assert "rows of the teacher, made smaller, and not of the student: pruned;" in "\n".join(board.notes)
+    assert "rows of the teacher" not in notes_of(runs("scratch", SCRATCH, cost=small))
+    shown = {column.key: column.cells for column in columns(board)}
+    made = dict(zip(shown["label"], shown["student_source"], strict=True))
+    assert made == {"scratch": "student", "pruned": "teacher"}
+    assert sorted(shown["nonzero_parameters"]) == ["100", "100"]
+    assert sorted(shown["bytes"]) == ["4,000", "400"]
+
+
+def test_sizes_that_are_all_the_same_take_no_column(runs):
+    cost = Cost(parameters=1000, nonzero_parameters=997, bytes=4000)
+    shown = {
+        column.key for column in columns(board_of(runs("scratch", SCRATCH, cost=cost) + runs("kd", KD, cost=cost)))
+    }
+    assert not shown & {"student_source", "parameters", "nonzero_parameters", "bytes"}
