@@ -111,13 +111,24 @@ def run(plugins: Plugins, **options: Any) -> None:
 
 @main.command("list")
 @click.argument("what", type=click.Choice(LISTED), required=False)
+@click.argument("names", nargs=-1)
 @click.option("--family", metavar="NAME", help="Only methods or models of a family.")
 @_json_option
 @_blocking
-def list_(plugins: Plugins, what: str | None, family: str | None, as_json: bool) -> None:
-    """What can be run: datasets, teachers, students, methods, recipes, combos, suites."""
+def list_(plugins: Plugins, what: str | None, names: tuple[str, ...], family: str | None, as_json: bool) -> None:
+    """What can be run: datasets, teachers, students, methods, recipes, combos, suites.
+
+    `kdbench list methods NAME` shows a method's formula, what it needs, and its hyper-parameters.
+    """
     from kdbench.commands.listing import list_command
 
+    if names:
+        if what != "methods":
+            raise click.UsageError("only methods have a page of their own: kdbench list methods NAME")
+        from kdbench.commands.method_page import methods_command
+
+        click.echo(methods_command(plugins.catalog, names, as_json=as_json))
+        return
     click.echo(list_command(plugins.catalog, what, family=family, as_json=as_json))
 
 

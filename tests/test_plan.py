@@ -1,3 +1,5 @@
+from typing import Annotated
+
 import pytest
 
 import kdbench
@@ -173,3 +175,35 @@ def test_params_that_a_plugin_registered_wrongly_are_told_as_the_plugins_fault(s
     small_catalog.add("combo", "wrong", combo, "small", {})
     with pytest.raises(KdbenchError, match="combo 'wrong' was registered with params that cannot be used"):
         make_plan(small_catalog, Selection(names=("wrong",)))
+
+
+class Levels(kdbench.Method):
+    """A method with lists of text and of numbers."""
+
+    layers: tuple[str, ...] = ("last",)
+    temperatures: tuple[Annotated[float, kdbench.Meta(gt=0)], ...] = (2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ("layers=first,last", "layers", ["first", "last"]),
+        ("levels.layers=first, last", "layers", ["first", "last"]),
+        ("layers=middle", "layers", ["middle"]),
+        ('layers=["first","last"]', "layers", ["first", "last"]),
+        ("temperatures=1,2.5,3", "temperatures", [1.0, 2.5, 3.0]),
+        ("temperatures=[1,2]", "temperatures", [1.0, 2.0]),
+        ("temperatures=7", "temperatures", [7.0]),
+    ],
+)
+def test_a_list_is_set_by_its_items_with_commas_or_as_json(small_catalog, setting, name, value):
+    small_catalog.add("method", "levels", Levels, "small", {})
+    (run, *_) = runs(small_catalog, setting, selection=Selection(method=("levels",)))
+    assert list(run.params[name]) == value
+
+
+@pytest.mark.parametrize("setting", ["temperatures=1,cold", "temperatures=1,-2"])
+def test_an_item_of_a_list_that_cannot_be_used_is_refused(small_catalog, setting):
+    small_catalog.add("method", "levels", Levels, "small", {})
+    with pytest.raises(InvalidParameter, match=r"method 'levels'.*temperatures\[1\]"):
+        runs(small_catalog, setting, selection=Selection(method=("levels",)))
