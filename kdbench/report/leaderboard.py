@@ -119,7 +119,8 @@ def leaderboards(
     """One leaderboard per dataset (by content), teacher, student, views, teacher recipe, folds and devices.
 
     A row is a method with its parameters, recipe and recipe settings. Of several runs of a row at the same seed and
-    fold, as on two devices, the last one that ended well counts: a seed is never counted twice. With cross-validation
+    fold, as on two devices, the last one that ended well counts: a seed is never counted twice. Trials of a search are
+    left out. With cross-validation
     the intervals are over seed × fold, as if these were independent; training sets overlap, so they are optimistic
     (Nadeau & Bengio, 2003).
 
@@ -131,7 +132,7 @@ def leaderboards(
 
     Raises: UnknownName where no run has the metric.
     """
-    records = list(summaries)
+    records = [summary for summary in summaries if not summary.trial]
     if metric is not None:
         check_metric(metric, records)
     groups = group(records)
