@@ -27,7 +27,7 @@ class Search:
         low, high: both ends of a range, included; whole numbers for an int.
         log: draw the logarithm evenly; `low` is above 0 then.
         choices: a few values instead of a range.
-        when: (name, value) of another parameter: searched only where that one has this value.
+        when: (name, value) of a parameter declared before: searched only where that one has this value.
         fixed: not searched: it stays at its default, or at what `--set` gives.
     """
 
@@ -67,7 +67,7 @@ def search_space(name: str, hints: Mapping[str, Any], defaults: Mapping[str, Any
         default = defaults.get(parameter)
         space[parameter] = declared[-1] if declared else _automatic(hint, default)
         if declared:
-            _check(f"method {name}, parameter {parameter!r}", declared[-1], hint, default, hints)
+            _check(f"method {name}, parameter {parameter!r}", declared[-1], hint, default, set(space) - {parameter})
     return space
 
 
@@ -138,17 +138,17 @@ def _automatic(hint: Any, default: Any) -> Search:
     return Search(least, most, log=least > 0)
 
 
-def _check(what: str, search: Search, hint: Any, default: Any, hints: Mapping[str, Any]) -> None:
-    problem = _problem(search, hint, default, hints)
+def _check(what: str, search: Search, hint: Any, default: Any, earlier: set[str]) -> None:
+    problem = _problem(search, hint, default, earlier)
     if problem:
         raise InvalidParameter(f"{what}: {problem}", f"declared: {search}", "mend its kdbench.Search in the method")
 
 
-def _problem(search: Search, hint: Any, default: Any, hints: Mapping[str, Any]) -> str:
+def _problem(search: Search, hint: Any, default: Any, earlier: set[str]) -> str:
     if search.fixed:
         return ""
-    if search.when is not None and search.when[0] not in hints:
-        return f"it is searched under a condition on {search.when[0]!r}, which the method has not"
+    if search.when is not None and search.when[0] not in earlier:
+        return f"it is searched under a condition on {search.when[0]!r}, which is not declared before it"
     if search.choices:
         return "" if default in search.choices else f"its default {default!r} is not among its choices"
     if search.low is None or search.high is None:

@@ -28,6 +28,10 @@ class Column:
     cells: list[str]
     importance: int
     """Where the width is short, the greatest goes first; 0 always stays."""
+    carries_mark: bool = False
+    """Its cells end in the mark of a supported improvement."""
+    left: bool = False
+    """Text, rather than numbers that are aligned at the right."""
 
 
 def columns(board: Leaderboard) -> list[Column]:
@@ -36,10 +40,16 @@ def columns(board: Leaderboard) -> list[Column]:
     varying = len({row.parameters for row in rows if row.parameters is not None}) > 1
     secondary = [name for name in (PRIMARY_METRIC, *_METRICS) if name != board.metric]
     shown = [
-        Column("label", "method", [one_line(row.label) for row in rows], 0),
+        Column("label", "method", [one_line(row.label) for row in rows], 0, left=True),
         Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
         Column("n", "n", [_runs(row) for row in rows], 3),
-        Column("difference", f"Δ vs {one_line(board.baseline)} (95% CI)", [_difference(board, row) for row in rows], 1),
+        Column(
+            "difference",
+            f"Δ vs {one_line(board.baseline)} (95% CI)",
+            [_difference(board, row) for row in rows],
+            1,
+            carries_mark=True,
+        ),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
         *(
             _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), 8 + place)

@@ -241,7 +241,7 @@ def _row(runs: RowRuns, label: str, baseline: RowRuns | None, teacher: float | N
     if baseline is not None and baseline is not runs:
         common = runs.values.keys() & baseline.values.keys()
         difference = paired_interval((runs.values[place], baseline.values[place]) for place in sorted(common))
-    better, worse = _verdict(difference, higher)
+    better, worse = verdict(difference, higher)
     return Row(
         label=label,
         method=first.method,
@@ -273,7 +273,7 @@ def _row(runs: RowRuns, label: str, baseline: RowRuns | None, teacher: float | N
     )
 
 
-def _verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bool | None]:
+def verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bool | None]:
     """Whether the interval supports better, and worse."""
     if difference is None or difference.low is None or difference.high is None:
         return None, None
