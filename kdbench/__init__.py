@@ -23,6 +23,7 @@ from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
 from kdbench.recipe import Recipe
 from kdbench.records import Record
+from kdbench.search import Search
 from kdbench.version import __version__
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ __all__ = [
     "Pair",
     "Recipe",
     "Record",
+    "Search",
     "__version__",
     "grid",
     "hookimpl",

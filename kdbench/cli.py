@@ -76,30 +76,58 @@ def main(ctx: click.Context, plugin_options: tuple[str, ...]) -> None:
     ctx.obj = plugin_options
 
 
+def _options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator, in the order of --help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+_SELECTION = _options(
+    click.argument("names", nargs=-1),
+    click.option("--all", "everything", is_flag=True, help="Run every registered combo."),
+    click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'."),
+    click.option("--suite", metavar="NAME", help="Only the combos of a suite."),
+    click.option("--dataset", metavar="NAME", multiple=True, help="Only, or composed with, this dataset."),
+    click.option("--teacher", metavar="NAME", multiple=True, help="Only, or composed with, this teacher."),
+    click.option("--student", metavar="NAME", multiple=True, help="Only, or composed with, this student."),
+    click.option("--method", metavar="NAME", multiple=True, help="Only, or composed with, this method."),
+    click.option("--recipe", metavar="NAME", multiple=True, help="Only, or composed with, this recipe."),
+)
+_SET = click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a hyper-parameter or recipe field."
+)
+_EXECUTION = _options(
+    click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Results directory."),
+    click.option("--resume/--fresh", default=True, help="Keep what is done (default), or run it again."),
+    click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where to run."),
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Runs at the same time; all cores by default, 1 on a GPU."
+    ),
+    click.option("--device", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps."),
+    click.option(
+        "--devices", type=click.IntRange(min=1), default=1, help="Processes (GPUs) that train each run together."
+    ),
+    click.option("--deterministic/--no-deterministic", default=None, help="Bitwise repeatable; default on the CPU."),
+    click.option(
+        "--max-time", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit for each run."
+    ),
+    click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time."),
+)
+
+
 @main.command()
-@click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Run every registered combo.")
-@click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
-@click.option("--suite", metavar="NAME", help="Only the combos of a suite.")
-@click.option("--dataset", metavar="NAME", multiple=True, help="Only, or composed with, this dataset.")
-@click.option("--teacher", metavar="NAME", multiple=True, help="Only, or composed with, this teacher.")
-@click.option("--student", metavar="NAME", multiple=True, help="Only, or composed with, this student.")
-@click.option("--method", metavar="NAME", multiple=True, help="Only, or composed with, this method.")
-@click.option("--recipe", metavar="NAME", multiple=True, help="Only, or composed with, this recipe.")
+@_SELECTION
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Seeds 0 to N-1 of each combo.")
 @click.option("--seed", type=click.IntRange(min=0), multiple=True, help="Just this seed; may be repeated.")
 @click.option("--folds", type=int, metavar="K", help="K-fold cross-validation.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a hyper-parameter or recipe field.")
+@_SET
 @click.option("--measure", "measures", metavar="NAME", multiple=True, help="Also measure: robust_accuracy:0.1, say.")
-@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Results directory.")
-@click.option("--resume/--fresh", default=True, help="Keep what is done (default), or run it again.")
-@click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where to run.")
-@click.option("--workers", type=click.IntRange(min=1), help="Runs at the same time; all cores by default, 1 on a GPU.")
-@click.option("--device", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps.")
-@click.option("--devices", type=click.IntRange(min=1), default=1, help="Processes (GPUs) that train each run together.")
-@click.option("--deterministic/--no-deterministic", default=None, help="Bitwise repeatable; default on the CPU.")
-@click.option("--max-time", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit for each run.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its time.")
+@_EXECUTION
 @click.option("--metric", metavar="NAME", help="Metric of the leaderboard; accuracy by default.")
 @click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
 @_blocking
@@ -110,15 +138,56 @@ def run(plugins: Plugins, **options: Any) -> None:
     sys.exit(run_command(plugins, warn=warn, **options))
 
 
+@main.command()
+@_SELECTION
+@click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True, help="Of every method alike.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Final seeds 0 to N-1.")
+@click.option(
+    "--tune-seed", type=click.IntRange(min=0), multiple=True, default=(1000,), show_default=True,
+    help="Seed of the trials and the sampler; repeated: the mean over these seeds counts.",
+)  # fmt: skip
+@click.option("--tune-lr", is_flag=True, help="Search the recipe's learning rate too, for every method alike.")
+@click.option(
+    "--sampler", type=click.Choice(["tpe", "random"]), default="tpe", show_default=True, help="What proposes."
+)
+@_SET
+@_EXECUTION
+@click.option("--metric", metavar="NAME", default="accuracy", show_default=True, help="Searched on validation.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "md", "csv", "json"]), default="table", show_default=True,
+    help="Of the tuned leaderboard.",
+)  # fmt: skip
+@_blocking
+def tune(plugins: Plugins, **options: Any) -> None:
+    """Search every method's hyper-parameters with the same number of trials, on validation alone.
+
+    Then run the best beside the defaults, and print both. What --set gives is not searched.
+    """
+    from kdbench.commands.tune import tune_command
+
+    sys.exit(tune_command(plugins, warn=warn, **options))
+
+
 @main.command("list")
 @click.argument("what", type=click.Choice(LISTED), required=False)
+@click.argument("names", nargs=-1)
 @click.option("--family", metavar="NAME", help="Only methods or models of a family.")
 @_json_option
 @_blocking
-def list_(plugins: Plugins, what: str | None, family: str | None, as_json: bool) -> None:
-    """What can be run: datasets, teachers, students, methods, recipes, combos, suites."""
+def list_(plugins: Plugins, what: str | None, names: tuple[str, ...], family: str | None, as_json: bool) -> None:
+    """What can be run: datasets, teachers, students, methods, recipes, combos, suites.
+
+    `kdbench list methods NAME` shows a method's formula, what it needs, and its hyper-parameters.
+    """
     from kdbench.commands.listing import list_command
 
+    if names:
+        if what != "methods":
+            raise click.UsageError("only methods have a page of their own: kdbench list methods NAME")
+        from kdbench.commands.method_page import methods_command
+
+        click.echo(methods_command(plugins.catalog, names, as_json=as_json))
+        return
     click.echo(list_command(plugins.catalog, what, family=family, as_json=as_json))
 
 

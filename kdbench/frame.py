@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _PLAIN = (
     "run_id", "combo", "dataset", "task", "teacher", "student", "student_source", "teacher_view", "student_view",
-    "method", "recipe", "teacher_recipe", "seed", "fold", "folds", "devices", "status", "error", "selected_epoch",
-    "started", "finished",
+    "method", "recipe", "teacher_recipe", "seed", "fold", "folds", "devices", "trial", "status", "error",
+    "selected_epoch", "started", "finished",
 )  # fmt: skip
 _AS_JSON = ("params", "overrides", "recipe_settings", "recipe_overrides")
 _PROVENANCE = (

@@ -16,8 +16,8 @@ _DONE = {"ok", "diverged"}
 """Statuses that running again would only repeat: training is deterministic, crashes and time limits are not."""
 
 
-def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], None]) -> list[Run]:
-    """The runs that are not done in the store; failed ones and those that took too long are tried again.
+def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], None], retry: bool = True) -> list[Run]:
+    """The runs that are not done in the store; with `retry`, failed ones and those that took too long are tried again.
 
     A record that is damaged is warned about, and its run done again. Raises: NewerRecord, also with `fresh`: what a
     newer kdbench wrote is not overwritten.
@@ -30,7 +30,8 @@ def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], No
         warn(f"warning: {problem.what}; {problem.why}; its run is done again")
     if fresh:
         return list(plan.runs)
-    return [run for run in plan.runs if statuses.get(run.run_id) not in _DONE]
+    done = {run_id for run_id, status in statuses.items() if status in _DONE or not retry}
+    return [run for run in plan.runs if run.run_id not in done]
 
 
 def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[NotRun]]:

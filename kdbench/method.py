@@ -13,6 +13,7 @@ from kdbench.data import DatasetInfo, Task
 from kdbench.errors import InvalidParameter, MethodRefused
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
+from kdbench.search import Search, search_space
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -188,8 +189,9 @@ class Pair:
 class Method:
     """A distillation objective. Subclass it, annotate hyper-parameters with defaults, write `loss`.
 
-    Hyper-parameters are the class's annotated attributes; constrain them with `Annotated[float, kdbench.Meta(gt=0)]`.
-    Construction validates them and raises `InvalidParameter`.
+    Hyper-parameters are the class's annotated attributes. Constrain them with `Annotated[float, kdbench.Meta(gt=0)]`,
+    and say where they are worth searching with a `kdbench.Search(1, 16, log=True)` beside it. Construction validates
+    them and raises `InvalidParameter`.
 
     Class attributes:
         needs: the signals it reads (`kdbench.needs(...)`), a value or a property that depends on the parameters.
@@ -215,9 +217,11 @@ class Method:
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
+    _hints: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._hints = _parameter_hints(cls)
         cls._parameters = _parameter_struct(cls)
 
     def __init__(self, **params: Any) -> None:
@@ -250,6 +254,19 @@ class Method:
         """JSON Schema of the hyper-parameters: types, ranges, defaults."""
         schema: dict[str, Any] = msgspec.json.schema(cls._parameters)["$defs"][cls._parameters.__name__]["properties"]
         return schema
+
+    @classmethod
+    def search_space(cls) -> dict[str, Search]:
+        """Where `kdbench tune` searches each hyper-parameter: as its `kdbench.Search` says, else around its default.
+
+        Raises: InvalidParameter for a `kdbench.Search` that cannot be used.
+        """
+        return search_space(cls.__name__, cls._hints, cls.defaults())
+
+    @classmethod
+    def parameter_types(cls) -> dict[str, Any]:
+        """The declared type of every hyper-parameter, annotations included."""
+        return dict(cls._hints)
 
     def check(self, pair: Pair) -> None:
         """Raise `MethodRefused` where the pair cannot be served; called once the models are built."""
@@ -288,17 +305,21 @@ class Method:
         return trainer.student
 
 
-def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
-    fields: dict[str, tuple[str, Any, Any]] = {}
+def _parameter_hints(cls: type[Method]) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         if not issubclass(owner, Method) or owner is Method:
             continue
         for name, hint in inspect.get_annotations(owner, eval_str=True).items():
             if not name.startswith("_") and get_origin(hint) is not ClassVar and name not in _RESERVED:  # type: ignore[comparison-overlap]
-                fields[name] = (name, hint, getattr(cls, name, msgspec.NODEFAULT))
-    return msgspec.defstruct(cls.__name__, fields.values(), kw_only=True, frozen=True, forbid_unknown_fields=True)
+                hints[name] = hint
+    return hints
 
 
-_RESERVED = frozenset(
-    "needs tasks trains_teacher measures parallel_fit uses_models student_from_teacher module params".split()
-)
+def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
+    fields = [(name, hint, getattr(cls, name, msgspec.NODEFAULT)) for name, hint in cls._hints.items()]
+    return msgspec.defstruct(cls.__name__, fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
+
+
+_RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "uses_models", "student_from_teacher"}
+_RESERVED |= {"module", "params"}

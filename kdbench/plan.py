@@ -38,6 +38,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     defaults; `student_source` tells whether the method scores a model made from the teacher; `folds` is None without
     cross-validation; `devices` processes train it together; `measures` are the metrics of the model that are asked for;
     `command` repeats it.
+    A `trial` of a search is scored on validation alone: its test split is not looked at, and no speed is measured.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     devices: int = 1
     deterministic: bool = True
     measures: tuple[str, ...] = ()
+    trial: bool = False
     command: str = ""
 
     @property
@@ -73,6 +75,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             del definition["devices"]
         if not self.measures:
             del definition["measures"]
+        if not self.trial:
+            del definition["trial"]
         return _hash(definition)
 
     @cached_property
@@ -142,6 +146,32 @@ def make_plan(
     chosen.check_used()
     ordered = sorted(_repeat(resolved, repeats, settings), key=_order(resolved))
     return Plan(tuple({run.run_id: run for run in ordered}.values()), tuple(not_run.values()))
+
+
+def varied(
+    run: Run, method: type[Method], params: dict[str, Any], recipe: dict[str, Any], *, trial: bool = False
+) -> Run:
+    """The run with some hyper-parameters and recipe settings changed; its command says so too.
+
+    Raises: InvalidParameter where the method refuses them.
+    """
+    defaults, changed = method.defaults(), method(**run.params | params).params
+    new = {name: value for name, value in recipe.items() if value != getattr(run.recipe, name)}
+    sets = [f"{run.combo.method}.{name}={_json(changed[name])}" for name in params]
+    sets += [f"recipe.{name}={_json(value)}" for name, value in new.items()]
+    return msgspec.structs.replace(
+        run,
+        params=changed,
+        overrides={name: value for name, value in changed.items() if value != defaults[name]},
+        recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe),
+        recipe_overrides=run.recipe_overrides | new,
+        trial=trial,
+        command=shlex.join([*shlex.split(run.command), *(part for text in sets for part in ("--set", text))]),
+    )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _lacking(catalog: Catalog, selected: Selected) -> NotRun | None:

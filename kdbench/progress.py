@@ -148,8 +148,9 @@ def describe(run: Run, record: Record) -> str:
     if record.status != "ok":
         return f"{name}: {record.status.upper()}: {' '.join((record.error or '').split())}"
     seconds = record.cost.seconds
+    scored, metrics = ("validation accuracy", record.val_metrics) if run.trial else ("accuracy", record.metrics)
     trained = seconds.get("train", 0.0) + seconds.get("finetune", 0.0)
-    return f"{name}: accuracy {record.metrics.get('accuracy') or float('nan'):.4f}, trained in {trained:.1f} s"
+    return f"{name}: {scored} {metrics.get('accuracy') or float('nan'):.4f}, trained in {trained:.1f} s"
 
 
 def _fold(run: Run) -> str:

@@ -94,6 +94,8 @@ class Summary(msgspec.Struct, kw_only=True):
     folds: int | None = None
     devices: Annotated[int, Meta(ge=1)] = 1
     """Processes that trained the run together, each on a GPU of its own where there are GPUs."""
+    trial: bool = False
+    """A trial of `kdbench tune`: scored on validation alone, so that it has neither test metrics nor speeds."""
     status: Status
     error: str | None = None
     metrics: dict[str, float | None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -13,6 +13,7 @@ from kdbench.errors import InvalidParameter
 from kdbench.method import Method
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
+from kdbench.search import plain_type
 
 COMBO_FIELDS = ("teacher_recipe", "teacher_checkpoint", "teacher_view", "student_view")
 _TUPLES = {"augment", "milestones"}
@@ -56,7 +57,11 @@ class Settings:
                 f"it has: {', '.join(known) or 'none'}",
                 did_you_mean(one.key, known),
             )
-        return {one.key: one.value for one in self._matching({"", "method", name}, known)}
+        lists = {key for key, hint in method.parameter_types().items() if get_origin(plain_type(hint)) in {tuple, list}}
+        return {
+            one.key: _as_list(one.value) if one.key in lists else one.value
+            for one in self._matching({"", "method", name}, known)
+        }
 
     def of_recipe(self, recipe: Recipe, scope: str, label: str) -> Recipe:
         """The recipe with the fields of a scope changed; the scope "recipe" takes unqualified keys too."""
@@ -66,7 +71,9 @@ class Settings:
             if one.scope == scope and one.key not in fields:
                 why = f"a recipe has: {', '.join(fields)}"
                 raise InvalidParameter(f"--set {one.text}: no such field", why, did_you_mean(one.key, fields))
-        changes = {one.key: _as_tuple(one) for one in self._matching(scopes, fields)}
+        changes = {
+            one.key: _as_list(one.value) if one.key in _TUPLES else one.value for one in self._matching(scopes, fields)
+        }
         if not changes:
             return recipe
         try:
@@ -109,7 +116,8 @@ def _value(text: str) -> Any:
         return None if text == "none" else text
 
 
-def _as_tuple(one: Setting) -> Any:
-    if one.key in _TUPLES and not isinstance(one.value, list):
-        return [part for part in one.value.split(",") if part] if isinstance(one.value, str) else [one.value]
-    return one.value
+def _as_list(value: Any) -> Any:
+    """`a,b,c`, or one value, as a list; a JSON list as it is."""
+    if isinstance(value, list) or value is None:
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else [value]

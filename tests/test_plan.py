@@ -1,3 +1,5 @@
+from typing import Annotated
+
 import pytest
 
 import kdbench
@@ -222,3 +224,35 @@ def test_metrics_of_the_model_are_asked_for_by_the_command_and_by_methods(small_
     for name, error in (("strong:x", InvalidParameter), ("plain", UsageError), ("weak", UnknownName)):
         with pytest.raises(error, match=name):
             runs(small_catalog, selection=selection, measures=(name,))
+
+
+class Levels(kdbench.Method):
+    """A method with lists of text and of numbers."""
+
+    layers: tuple[str, ...] = ("last",)
+    temperatures: tuple[Annotated[float, kdbench.Meta(gt=0)], ...] = (2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ("layers=first,last", "layers", ["first", "last"]),
+        ("levels.layers=first, last", "layers", ["first", "last"]),
+        ("layers=middle", "layers", ["middle"]),
+        ('layers=["first","last"]', "layers", ["first", "last"]),
+        ("temperatures=1,2.5,3", "temperatures", [1.0, 2.5, 3.0]),
+        ("temperatures=[1,2]", "temperatures", [1.0, 2.0]),
+        ("temperatures=7", "temperatures", [7.0]),
+    ],
+)
+def test_a_list_is_set_by_its_items_with_commas_or_as_json(small_catalog, setting, name, value):
+    small_catalog.add("method", "levels", Levels, "small", {})
+    (run, *_) = runs(small_catalog, setting, selection=Selection(method=("levels",)))
+    assert list(run.params[name]) == value
+
+
+@pytest.mark.parametrize("setting", ["temperatures=1,cold", "temperatures=1,-2"])
+def test_an_item_of_a_list_that_cannot_be_used_is_refused(small_catalog, setting):
+    small_catalog.add("method", "levels", Levels, "small", {})
+    with pytest.raises(InvalidParameter, match=r"method 'levels'.*temperatures\[1\]"):
+        runs(small_catalog, setting, selection=Selection(method=("levels",)))

@@ -133,7 +133,9 @@ def test_the_first_party_plugins_load_without_problems(plugins):
     assert {"data", "models", "classic", "starter", "executors"} <= {plugin.name for plugin in plugins.plugins}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "methods", "--json"], ["plugins"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "methods"], ["list", "methods", "--json"], ["plugins"]]
+)
 def test_commands_that_only_look_do_not_import_torch(arguments):
     code = f"""
 import sys

@@ -40,11 +40,11 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
     workers = f"{execution.workers} workers of {threads} threads"
     lines.append(f"{len(plan.runs)} runs, {len(todo)} to run, {workers}")
     if todo:
-        lines.append(_estimate(todo, summaries, execution))
+        lines.append(estimate(todo, summaries, execution))
     return "\n".join(lines)
 
 
-def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution) -> str:
+def estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution) -> str:
     """Seconds of all runs and teachers, shared among the workers; a teacher's runs wait for it."""
     measured: dict[Any, list[float]] = {}
     banked = set()

@@ -37,14 +37,15 @@ def list_command(catalog: Catalog, what: str | None, *, family: str | None, as_j
         listed = {
             kind: _suite_rows(catalog) if kind == "suites" else _described(catalog, kind, family) for kind in kinds
         }
-        return _json(listed[what] if what else listed)
+        return as_json_text(listed[what] if what else listed)
     blocks = []
     for kind in kinds:
         if kind == "suites":
             rows = [[row["name"], f"{len(row['combos'])} combos"] for row in _suite_rows(catalog)]
         else:
             rows = [_row(entry, _COLUMNS[kind]) for entry in _entries(catalog, kind, family)]
-        table = _table(rows) or "none"
+        grouped = what == "methods" and family is None
+        table = (_by_family(catalog) if grouped else "\n".join(aligned(rows))) or "none"
         blocks.append(table if what else f"{kind}:\n" + "\n".join(f"  {line}" for line in table.splitlines()))
     return "\n".join(blocks)
 
@@ -52,7 +53,7 @@ def list_command(catalog: Catalog, what: str | None, *, family: str | None, as_j
 def plugins_command(plugins: Plugins, *, as_json: bool) -> str:
     """Every plugin: where it is from, what it registered, what is wrong with it."""
     if as_json:
-        return _json([_plugin(plugin, plugins.catalog) for plugin in plugins.plugins])
+        return as_json_text([_plugin(plugin, plugins.catalog) for plugin in plugins.plugins])
     lines = []
     for plugin in plugins.plugins:
         described = _plugin(plugin, plugins.catalog)
@@ -128,14 +129,25 @@ def _row(entry: Entry, columns: tuple[str, ...]) -> list[str]:
     return [name, *cells, f"(unavailable: {entry.install_command})" if entry.missing else ""]
 
 
-def _table(rows: list[list[str]]) -> str:
+def _by_family(catalog: Catalog) -> str:
+    """Every method under its family, with source and one line each; the columns of all families are aligned."""
+    families: dict[str, list[Entry]] = {}
+    for entry in catalog.entries("method"):
+        families.setdefault(str(entry.metadata.get("family") or "other"), []).append(entry)
+    ordered = [entry for entries in families.values() for entry in entries]
+    lines = iter(aligned([_row(entry, ("source", "summary")) for entry in ordered]))
+    blocks = ["\n".join([f"{family}:", *(f"  {next(lines)}" for _ in members)]) for family, members in families.items()]
+    return "\n".join(blocks)
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """One line for each row of cells, in columns; a column that is empty in every row is left out."""
     if not rows:
-        return ""
+        return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip() for row in rows
-    )
-    return "\n".join(lines)
+    ]
 
 
 def _shortened(names: list[str], limit: int = 12) -> str:
@@ -143,5 +155,6 @@ def _shortened(names: list[str], limit: int = 12) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _json(value: Any) -> str:
+def as_json_text(value: Any) -> str:
+    """Indented JSON."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

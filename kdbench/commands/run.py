@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from kdbench.device import check_devices, resolve_device
-from kdbench.errors import UnknownName
-from kdbench.executors import Execution
+from kdbench.commands.execution import check_metric, make_execution, make_repeats, terminable
 from kdbench.job import HookedEvents, carry_out, remaining, with_data
 from kdbench.kernel_build.prepare import prepare_kernels
-from kdbench.outcomes import now
-from kdbench.plan import NotRun, Plan, Repeats, Run, make_plan
+from kdbench.plan import NotRun, Plan, Run, make_plan
 from kdbench.plugins import Plugins
 from kdbench.progress import progress
 from kdbench.records import Summary
+from kdbench.report.formats import check_format
 from kdbench.select import Selection
 from kdbench.store import Store
 
@@ -53,30 +48,13 @@ def run_command(
 ) -> int:
     """Plan, execute what is not done, print the leaderboard; the exit code."""
     catalog = plugins.catalog
-    device = resolve_device(device)
-    check_devices(device, devices)
-    repeats = Repeats(
-        seeds=seed or tuple(range(seeds)),
-        folds=folds,
-        device=device,
-        devices=devices,
-        deterministic=device == "cpu" if deterministic is None else deterministic,
-        measures=measures,
-    )
+    repeats = make_repeats(seed or tuple(range(seeds)), device, devices, deterministic, folds, measures)
     selection = Selection(all=everything, names=names, expression=expression, suite=suite, **axes)
     plan = make_plan(catalog, selection, settings, repeats)
     execute = catalog.find("executor", executor).load()
-    _check_report(plugins, form, metric, {name for run in plan.runs for name in run.measures})
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or (max(1, cores // devices) if device == "cpu" else 1)
-    execution = Execution(
-        directory=out,
-        started=now(),
-        workers=workers,
-        threads=max(1, cores // (workers * devices)),
-        max_time=max_time,
-        blocked=tuple(plugin.name for plugin in plugins.plugins if plugin.blocked),
-    )
+    check_format(form, catalog)
+    check_metric(plugins, metric, {name for run in plan.runs for name in run.measures})
+    execution = make_execution(plugins, out, repeats, workers=workers, max_time=max_time)
     if dry_run:
         from kdbench.commands.dry_run import describe_plan
 
@@ -87,9 +65,9 @@ def run_command(
     todo, absent = with_data(pending, catalog)
     _tell_what_is_done(plan, pending, todo, out, warn)
     try:
-        with _terminable(), progress(len(todo), workers) as display:
+        with terminable(), progress(len(todo), execution.workers) as display:
             if todo:
-                prepare_kernels(device, display.say)
+                prepare_kernels(repeats.device, display.say)
             events = HookedEvents(display, plugins, display.say)
             summaries = carry_out(plan, todo, store, execution, execute, events)
     except KeyboardInterrupt:
@@ -98,19 +76,6 @@ def run_command(
         return 130
     _print_leaderboard(summaries, [*plan.not_run, *absent], plugins, form, metric)
     return int(any(summary.status != "ok" for summary in summaries))
-
-
-def _check_report(plugins: Plugins, form: str, metric: str | None, measured: Iterable[str]) -> None:
-    """Refuse an unknown format or metric before anything runs, not after."""
-    from kdbench.metric_info import METRICS
-    from kdbench.names import did_you_mean
-    from kdbench.report.formats import check_format
-
-    check_format(form, plugins.catalog)
-    answers = (entry.name for entry in plugins.catalog.entries("metric") if entry.metadata.get("of") != "model")
-    known = [*METRICS, *answers, *sorted(measured)]
-    if metric is not None and metric not in known:
-        raise UnknownName(f"unknown metric {metric!r}", did_you_mean(metric, known), f"known: {', '.join(known)}")
 
 
 def _tell_what_is_done(plan: Plan, pending: list[Run], todo: list[Run], out: Path, warn: Callable[[str], None]) -> None:
@@ -130,17 +95,3 @@ def _print_leaderboard(
 
     boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
     click.echo(render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=not_run), nl=False)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the run as an interrupt does: workers stopped, finished runs kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -41,7 +41,7 @@ from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
 from kdbench.plugins import describe
 from kdbench.recipe import Recipe
-from kdbench.records import Cost, Provenance, Record, Status
+from kdbench.records import Cost, Provenance, Record, Status, Throughput
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -128,15 +128,17 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         model = _calling(run, trainer, method.finish)
     with clock.phase("evaluate"):
         predictions, scores = _evaluate(run, context.catalog, fabric, model, data, teacher)
-    with clock.phase("throughput"):
-        throughput = costs.measure_throughput(model, data.test.student)
-        flops = costs.flops(model, data.test.student[:1])
+    throughput, flops = Throughput(), None
+    if not run.trial:
+        with clock.phase("throughput"):
+            throughput = costs.measure_throughput(model, data.test.student)
+            flops = costs.flops(model, data.test.student[:1])
     throughput.train_samples_per_s = trainer.samples_per_second
     record = Record(
         **identity(run),
         **scores,
         status="ok",
-        teacher_metrics=teacher.metrics,
+        teacher_metrics={} if run.trial else teacher.metrics,
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
@@ -209,10 +211,16 @@ def _finetune_recipe(recipe: Recipe) -> Recipe:
 def _evaluate(
     run: Run, catalog: Catalog, fabric: Fabric, model: nn.Module, data: RunData, teacher: Teacher
 ) -> tuple[Predictions, dict[str, Any]]:
-    """The student's answers on the test split, and the record's fields that come from answers."""
+    """The student's answers on the test split, and the record's fields that come from answers.
+
+    Of a trial only those on the validation split: what is not computed cannot be tuned on.
+    """
+    validation = probabilities(model, data.validation.student, fabric)
+    val_metrics = score(validation, data.dataset.validation.labels.numpy())
+    if run.trial:
+        return {}, {"val_metrics": val_metrics}
     labels = data.dataset.test.labels.numpy()
     answers = probabilities(model, data.test.student, fabric)
-    validation = probabilities(model, data.validation.student, fabric)
     metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
     plugin_metrics = {
         entry.name: _plugin_metric(entry, answers, labels)
@@ -222,7 +230,7 @@ def _evaluate(
     measured = measure(run.measures, catalog, model, data.test)
     return {"probabilities": answers.astype(np.float32), "labels": labels}, {
         "metrics": metrics | plugin_metrics | measured,
-        "val_metrics": score(validation, data.dataset.validation.labels.numpy()),
+        "val_metrics": val_metrics,
         "confusion": confusion(answers, labels, len(data.dataset.classes)),
     }
 

@@ -20,7 +20,8 @@ class Execution:
     """How to run: plain data that travels to every worker.
 
     Args:
-        directory: the store that finished runs are written to, and where the teacher bank is.
+        directory: the store that finished runs are written to.
+        bank: the results directory whose trained teachers are used, and added to; `directory` where None.
         workers: runs at the same time.
         threads: CPU threads of each process; a worker has as many processes as train one run together.
         started: when the command began, UTC, ISO 8601; a run that another process finished since is not repeated.
@@ -34,6 +35,7 @@ class Execution:
     threads: int = 1
     max_time: float | None = None
     blocked: tuple[str, ...] = ()
+    bank: Path | None = None
 
 
 class Events(Protocol):

@@ -72,7 +72,11 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
     torch.set_num_threads(execution.threads)
     plugins = load_plugins(execution.blocked)
     context = RunContext(
-        plugins.catalog, execution.directory, plugins=plugins.versions(), workers=execution.workers, place=place
+        plugins.catalog,
+        execution.bank or execution.directory,
+        plugins=plugins.versions(),
+        workers=execution.workers,
+        place=place,
     )
     store = Store.open(execution.directory)
     while True:

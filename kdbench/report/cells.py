@@ -28,6 +28,10 @@ class Column:
     cells: list[str]
     importance: int
     """Where the width is short, the greatest goes first; 0 always stays."""
+    carries_mark: bool = False
+    """Its cells end in the mark of a supported improvement."""
+    left: bool = False
+    """Text, rather than numbers that are aligned at the right."""
 
 
 def columns(board: Leaderboard) -> list[Column]:
@@ -40,10 +44,16 @@ def columns(board: Leaderboard) -> list[Column]:
     sized = pruned or _differ(row.bytes for row in rows)
     sources = _differ(row.student_source for row in rows)
     shown = [
-        Column("label", "method", [one_line(row.label) for row in rows], 0),
+        Column("label", "method", [one_line(row.label) for row in rows], 0, left=True),
         Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
         Column("n", "n", [_runs(row) for row in rows], 3),
-        Column("difference", f"Δ vs {one_line(board.baseline)} (95% CI)", [_difference(board, row) for row in rows], 1),
+        Column(
+            "difference",
+            f"Δ vs {one_line(board.baseline)} (95% CI)",
+            [_difference(board, row) for row in rows],
+            1,
+            carries_mark=True,
+        ),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
         *(
             _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), importance)

@@ -67,7 +67,7 @@ def compare(
     Each interval stands by itself: of many rows that did not change, one in 20 is called better or worse by chance.
 
     Args:
-        a, b: runs in any order; records serve too.
+        a, b: runs in any order; records serve too. Trials of a search are left out.
         metric: "accuracy" where None.
         lower_is_better: metrics of plugins for which a smaller value is better.
 
@@ -75,7 +75,7 @@ def compare(
     """
     from kdbench.metric_info import METRICS
 
-    before, after = list(a), list(b)
+    before, after = ([summary for summary in summaries if not summary.trial] for summaries in (a, b))
     if metric is not None:
         check_metric(metric, [*before, *after])
     metric = metric or PRIMARY_METRIC

@@ -41,10 +41,10 @@ def render_csv(boards: Sequence[Leaderboard]) -> str:
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow([*BOARD_COLUMNS, *ROW_COLUMNS, *(METRIC_PREFIX + name for name in metrics)])
     for board in boards:
-        head = [_cell(getattr(board, name)) for name in BOARD_COLUMNS]
+        head = [csv_cell(getattr(board, name)) for name in BOARD_COLUMNS]
         for row in board.rows:
-            own = [_cell(getattr(row, name)) for name in ROW_COLUMNS]
-            writer.writerow([*head, *own, *(_cell(row.metrics.get(name)) for name in metrics)])
+            own = [csv_cell(getattr(row, name)) for name in ROW_COLUMNS]
+            writer.writerow([*head, *own, *(csv_cell(row.metrics.get(name)) for name in metrics)])
     return output.getvalue()
 
 
@@ -54,7 +54,8 @@ def render_json(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = ()) -
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A value as a CSV cell: truths and JSON as text, and no text that a spreadsheet would run."""
     match value:
         case bool():
             return "true" if value else "false"

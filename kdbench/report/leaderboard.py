@@ -130,7 +130,8 @@ def leaderboards(
     """One leaderboard per dataset (by content), teacher, student, views, teacher recipe, folds and devices.
 
     A row is a method with its parameters, recipe and recipe settings. Of several runs of a row at the same seed and
-    fold, as on two devices, the last one that ended well counts: a seed is never counted twice. With cross-validation
+    fold, as on two devices, the last one that ended well counts: a seed is never counted twice. Trials of a search are
+    left out. With cross-validation
     the intervals are over seed × fold, as if these were independent; training sets overlap, so they are optimistic
     (Nadeau & Bengio, 2003).
 
@@ -142,7 +143,7 @@ def leaderboards(
 
     Raises: UnknownName where no run has the metric.
     """
-    records = list(summaries)
+    records = [summary for summary in summaries if not summary.trial]
     if metric is not None:
         check_metric(metric, records)
     groups = group(records)
@@ -267,7 +268,7 @@ def _row(
     if baseline is not None and baseline is not runs:
         common = runs.values.keys() & baseline.values.keys()
         difference = paired_interval((runs.values[place], baseline.values[place]) for place in sorted(common))
-    better, worse = _verdict(difference, higher)
+    better, worse = verdict(difference, higher)
     return Row(
         label=label,
         method=first.method,
@@ -320,7 +321,7 @@ def _quotient(value: float | None, reference: float | None) -> float | None:
     return value / reference if value is not None and reference else None
 
 
-def _verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bool | None]:
+def verdict(difference: Interval | None, higher: bool) -> tuple[bool | None, bool | None]:
     """Whether the interval supports better, and worse."""
     if difference is None or difference.low is None or difference.high is None:
         return None, None

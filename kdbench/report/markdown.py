@@ -41,18 +41,19 @@ def _board(board: Leaderboard, shown: Sequence[Column]) -> Iterator[str]:
     yield ""
     yield escape(head[:1].upper() + head[1:]) + "."
     yield ""
-    yield _line([escape(column.title) for column in shown])
-    yield _line(["---" if column.key == "label" else "---:" for column in shown])
+    yield table_line([escape(column.title) for column in shown])
+    yield table_line(["---" if column.key == "label" else "---:" for column in shown])
     for place, row in enumerate(board.rows):
         cells = [escape(column.cells[place]) for column in shown]
         if is_supported(row):
             cells = [f"**{cell}**" if column.key in _BOLD else cell for cell, column in zip(cells, shown, strict=True)]
-        yield _line(cells)
+        yield table_line(cells)
     remarks = [*board.notes, *errors(board)]
     if remarks:
         yield ""
         yield from (f"- {escape(remark)}" for remark in remarks)
 
 
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """One line of a table from escaped cells."""
     return f"| {' | '.join(cells)} |"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
 from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from kdbench.plan import NotRun
@@ -36,57 +36,90 @@ def render_table(
         width: columns of the terminal; asked of it where None.
         color: use ANSI colours and bold. Supported improvements carry an asterisk in any case.
     """
+    tables = [(board, fitting(columns(board), terminal_width(width))) for board in boards]
+    blocks = [
+        Block(
+            board.title,
+            headline(board),
+            [(shown, [is_supported(row) for row in board.rows])],
+            [*(("", note) for note in board.notes), *(("red", error) for error in errors(board))],
+        )
+        for board, shown in tables
+    ]
+    footer = legend(tables, _MARK) if tables else ""
+    return print_blocks(blocks, footer, not_run_lines(not_run), _BOLD, width=width, color=color)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A title, a line below it, tables with the rows that are marked in each, and remarks with their styles."""
+
+    title: str
+    headline: str
+    tables: Sequence[tuple[Sequence[Column], Sequence[bool]]]
+    remarks: Sequence[tuple[str, str]]
+
+
+def print_blocks(
+    blocks: Sequence[Block],
+    footer: str,
+    not_run: Iterable[str],
+    bold: Collection[str],
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """The blocks one below the other, as text. `bold` are the columns that stand out in a marked row."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.text import Text
 
-    width = max(width or shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _LEAST_WIDTH)
     output = io.StringIO()
     console = Console(
-        file=output, width=width, force_terminal=color, color_system="standard" if color else None,
+        file=output, width=terminal_width(width), force_terminal=color, color_system="standard" if color else None,
         no_color=not color, highlight=False, emoji=False, markup=False, legacy_windows=False,
     )  # fmt: skip
-    tables = [(board, _fitting(columns(board), width)) for board in boards]
-    for board, shown in tables:
-        _print_board(console, board, shown)
-    if tables:
-        console.print(Text(legend(tables, _MARK), style="dim"))
-    for line in not_run_lines(not_run):
+    for block in blocks:
+        console.print(Text(one_line(block.title), style="bold"))
+        console.print(Text(block.headline))
+        for shown, marked in block.tables:
+            console.print(_table(shown, marked, bold))
+        for style, line in block.remarks:
+            console.print(Padding(Text(one_line(line), style=style), (0, 0, 0, 2)))
+        console.print()
+    if footer:
+        console.print(Text(footer, style="dim"))
+    for line in not_run:
         console.print(Text(line, style="yellow"))
-    if not boards:
+    if not blocks:
         console.print(Text("no runs"))
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
-def _print_board(console: Console, board: Leaderboard, shown: Sequence[Column]) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console.print(Text(one_line(board.title), style="bold"))
-    console.print(Text(headline(board)))
-    console.print(_table(board, shown))
-    for style, lines in (("", board.notes), ("red", errors(board))):
-        for line in lines:
-            console.print(Padding(Text(one_line(line), style=style), (0, 0, 0, 2)))
-    console.print()
+def terminal_width(width: int | None) -> int:
+    """The columns given, or those of the terminal."""
+    return max(width or shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _LEAST_WIDTH)
 
 
-def _table(board: Leaderboard, shown: Sequence[Column]) -> Table:
+def _table(shown: Sequence[Column], supported: Sequence[bool], bold: Collection[str]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    supported = [is_supported(row) for row in board.rows]
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False
     )
     for column in shown:
         is_label = column.key == "label"
         table.add_column(
-            Text(column.title), justify="left" if is_label else "right", no_wrap=not is_label, overflow="fold"
+            Text(column.title),
+            justify="left" if column.left else "right",
+            no_wrap=not is_label,
+            overflow="fold",
         )
     for place, marked in enumerate(supported):
         cells = [
-            Text(_marked(column, place, marked=marked), style="bold green" if marked and column.key in _BOLD else "")
+            Text(_marked(column, place, marked=marked), style="bold green" if marked and column.key in bold else "")
             for column in shown
         ]
         table.add_row(*cells)
@@ -96,13 +129,14 @@ def _table(board: Leaderboard, shown: Sequence[Column]) -> Table:
 def _marked(column: Column, place: int, *, marked: bool) -> str:
     """Every cell of the column of differences ends in the mark or its space, so that the numbers stay aligned."""
     cell = column.cells[place]
-    return f"{cell}{_MARK if marked else ' '}" if column.key == "difference" else cell
+    return f"{cell}{_MARK if marked else ' '}" if column.carries_mark else cell
 
 
-def _fitting(found: Sequence[Column], width: int) -> list[Column]:
+def fitting(found: Sequence[Column], width: int) -> list[Column]:
+    """The columns that fit; those left out are the least important."""
     from rich.cells import cell_len
 
-    widths = {c.key: max(map(cell_len, (c.title, *c.cells))) + _GAP + (c.key == "difference") for c in found}
+    widths = {c.key: max(map(cell_len, (c.title, *c.cells))) + _GAP + c.carries_mark for c in found}
     shown = list(found)
     while sum(widths[c.key] for c in shown) - _GAP > width and any(c.importance for c in shown):
         shown.remove(max(shown, key=lambda column: column.importance))

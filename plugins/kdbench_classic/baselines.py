@@ -16,7 +16,7 @@ class Scratch(kdbench.Method):
 class LabelSmoothing(kdbench.Method):
     """Label smoothing (Szegedy et al., 2016, sec. 7): (1−ε)·CE(labels) + ε·CE(uniform)."""
 
-    epsilon: Annotated[float, kdbench.Meta(ge=0, lt=1)] = 0.1
+    epsilon: Annotated[float, kdbench.Meta(ge=0, lt=1), kdbench.Search(0.01, 0.5, log=True)] = 0.1
 
     def loss(self, batch, student, teacher):
         """Mean cross-entropy against smoothed labels."""

@@ -9,7 +9,7 @@ class SoftTargets(kdbench.Method):
     """Soft targets (Hinton et al., 2015, sec. 2): (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), batch mean."""
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
 
     def loss(self, batch, student, teacher):
@@ -27,7 +27,7 @@ class LogitRegression(kdbench.Method):
 
     needs = kdbench.needs(logits=True)
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and half the mean squared difference of the logits."""

@@ -18,8 +18,8 @@ class CorrelationCongruence(LayerPairs):
     name = "cc"
     relational = True
     weight: Annotated[float, kdbench.Meta(ge=0)] = 100.0
-    gamma: Annotated[float, kdbench.Meta(gt=0)] = 0.4
-    order: Annotated[int, kdbench.Meta(ge=1, le=20)] = 2
+    gamma: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(0.1, 2, log=True)] = 0.4
+    order: Annotated[int, kdbench.Meta(ge=1, le=20), kdbench.Search(1, 4)] = 2
 
     def terms(self, batch, number, student, teacher):
         """The mean squared difference of the correlations."""

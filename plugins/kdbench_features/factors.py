@@ -22,9 +22,9 @@ class FactorTransfer(LayerPairs):
     student_layers: Layers = ("last",)
     teacher_layers: Layers = ("last",)
     weight: Annotated[float, kdbench.Meta(ge=0)] = 200.0
-    rate: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.5
-    paraphraser_epochs: Annotated[int, kdbench.Meta(ge=1)] = 30
-    paraphraser_lr: Annotated[float, kdbench.Meta(gt=0)] = 1e-3
+    rate: Annotated[float, kdbench.Meta(gt=0, le=1), kdbench.Search(0.25, 1)] = 0.5
+    paraphraser_epochs: Annotated[int, kdbench.Meta(ge=1), kdbench.Search(fixed=True)] = 30
+    paraphraser_lr: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 1e-3
 
     def build(self, pair):
         """A paraphraser and a translator for each pair of layers."""

@@ -19,8 +19,8 @@ class VariationalInformation(LayerPairs):
     student_layers: Layers = ("first", "middle", "last")
     teacher_layers: Layers = ("first", "middle", "last")
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    initial_variance: Annotated[float, kdbench.Meta(gt=0)] = 5.0
-    min_variance: Annotated[float, kdbench.Meta(gt=0)] = 1e-5
+    initial_variance: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 5.0
+    min_variance: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 1e-5
 
     def mismatch(self, student, teacher):
         """Maps go to maps or vectors, vectors to vectors."""

@@ -63,7 +63,7 @@ class LayerPairs(kdbench.Method):
         return ""
 
     def _example(self):
-        return f"""--set '{self.name}.student_layers=["stage1"]' --set '{self.name}.teacher_layers=["stage1"]'"""
+        return f"--set {self.name}.student_layers=stage1 --set {self.name}.teacher_layers=stage1"
 
     def refuse(self, what, why, fix):
         """Raise MethodRefused under the method's name."""

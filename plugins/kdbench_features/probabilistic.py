@@ -18,7 +18,7 @@ class ProbabilisticTransfer(LayerPairs):
     name = "pkt"
     relational = True
     weight: Annotated[float, kdbench.Meta(ge=0)] = 3e4
-    floor: Annotated[float, kdbench.Meta(gt=0, lt=1)] = 1e-7
+    floor: Annotated[float, kdbench.Meta(gt=0, lt=1), kdbench.Search(fixed=True)] = 1e-7
 
     def terms(self, batch, number, student, teacher):
         """The divergence of the student's neighbourhoods from the teacher's."""

@@ -17,9 +17,9 @@ class CurriculumTemperature(kdbench.Method):
 
     needs = kdbench.needs(logits=True)
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
-    initial: Annotated[float, kdbench.Meta(gt=0)] = 4.0
-    lowest: Annotated[float, kdbench.Meta(gt=0)] = 1.0
-    span: Annotated[float, kdbench.Meta(gt=0)] = 20.0
+    initial: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1.5, 16, log=True)] = 4.0
+    lowest: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 1.0
+    span: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 20.0
     loops: Annotated[int, kdbench.Meta(ge=1)] = 10
 
     def __init__(self, **params):

@@ -16,11 +16,11 @@ class DecoupledKD(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
-    alpha: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    beta: Annotated[float, kdbench.Meta(ge=0)] = 8.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    warmup: Annotated[int, kdbench.Meta(ge=0)] = 20
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
+    alpha: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(0.25, 4, log=True)] = 1.0
+    beta: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(0.5, 16, log=True)] = 8.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
+    warmup: Annotated[int, kdbench.Meta(ge=0), kdbench.Search(1, 40, log=True)] = 20
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and decoupled terms."""
@@ -40,9 +40,9 @@ class NormalizedKD(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 1.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(0.5, 8, log=True)] = 1.0
     gamma: Annotated[float, kdbench.Meta(ge=0)] = 1.5
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
 
     def loss(self, batch, student, teacher):
         """Cross-entropy, the label's and the other classes' terms."""

@@ -21,10 +21,10 @@ class Dist(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     beta: Annotated[float, kdbench.Meta(ge=0)] = 2.0
     gamma: Annotated[float, kdbench.Meta(ge=0)] = 2.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
 
     def loss(self, batch, student, teacher):
         """Cross-entropy, inter-class and intra-class terms."""
@@ -59,7 +59,7 @@ class MultiLevel(kdbench.Method):
     kd_weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     batch_weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     class_weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
 
     def loss(self, batch, student, teacher):
         """Cross-entropy, instance, batch and class terms; all temperatures at once."""

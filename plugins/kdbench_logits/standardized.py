@@ -23,12 +23,12 @@ class LogitStandardization(kdbench.Method):
 
     needs = kdbench.needs(logits=True)
     tasks = ("multiclass",)
-    base: Literal["kd", "dkd"] = "kd"
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 2.0
-    weight: Annotated[float, kdbench.Meta(ge=0)] = 9.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 0.1
-    alpha: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    beta: Annotated[float, kdbench.Meta(ge=0)] = 8.0
+    base: Annotated[Literal["kd", "dkd"], kdbench.Search(fixed=True)] = "kd"
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 8, log=True)] = 2.0
+    weight: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(0.5, 30, log=True)] = 9.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 0.1
+    alpha: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(0.25, 4, log=True, when=("base", "dkd"))] = 1.0
+    beta: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(0.5, 16, log=True, when=("base", "dkd"))] = 8.0
 
     def check(self, pair):
         """Refuse two classes, whose z-scores are −1 and 1 whatever the logits."""
@@ -53,9 +53,9 @@ class NormalizedLogits(kdbench.Method):
 
     needs = kdbench.needs(logits=True)
     tasks = ("multiclass",)
-    norm_temperature: Annotated[float, kdbench.Meta(gt=0)] = 2.0
+    norm_temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(0.5, 8, log=True)] = 2.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 0.9
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 0.1
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 0.1
 
     def check(self, pair):
         """Refuse two classes, whose normalised logits are −1 and 1 whatever the logits."""

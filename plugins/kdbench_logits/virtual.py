@@ -13,9 +13,9 @@ class VirtualTeacher(kdbench.Method):
     u at the temperature, u^(1/T) normalised. T² is kdbench's, as in kd: the paper's equation has no such factor.
     """
 
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 20.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(2, 40, log=True)] = 20.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.1
-    accuracy: Annotated[float, kdbench.Meta(gt=0, lt=1)] = 0.99
+    accuracy: Annotated[float, kdbench.Meta(gt=0, lt=1), kdbench.Search(0.8, 0.999)] = 0.99
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and virtual soft-target terms."""

@@ -13,9 +13,9 @@ class TunedSoftTargets(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 3.0
-    ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+    ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and soft-target terms."""
@@ -32,7 +32,7 @@ class WeightedSoftLabels(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 2.25
 
     def loss(self, batch, student, teacher):
@@ -57,7 +57,7 @@ class TransformedTeacher(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
+    temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     weighted: bool = False
 

@@ -400,7 +400,7 @@ def test_features_that_cannot_be_matched_are_refused_by_name_with_their_shapes(m
         method(**LAYERS).check(make_pair(*shapes))
     message = str(caught.value)
     assert f"method {method.name!r}" in message
-    for part in ("'small'", "'big'", *map(str, shapes), f"--set '{method.name}.student_layers="):
+    for part in ("'small'", "'big'", *map(str, shapes), f"--set {method.name}.student_layers="):
         assert part in message
 
 

@@ -1,0 +1,111 @@
+"""Tuned leaderboards for programs: JSON with every trial, CSV of the rows, CSV of the trials, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kdbench.durable import replace_file
+from kdbench.report.export import csv_cell
+from kdbench.report.tuned import TunedBoard
+
+if TYPE_CHECKING:
+    from kdbench.plan import NotRun
+
+SCHEMA = 1
+BOARD_COLUMNS = (
+    "dataset", "teacher", "student", "teacher_view", "student_view", "teacher_recipe", "metric", "higher_is_better",
+    "baseline", "sampler",
+)  # fmt: skip
+ROW_COLUMNS = (
+    "label", "method", "recipe", "rank", "budget", "unfinished", "best_trial", "params", "recipe_overrides",
+    "default_validation", "best_validation", "default", "default_half_width", "tuned", "tuned_half_width", "gain",
+    "gain_half_width", "gained", "difference", "difference_half_width", "seeds", "error",
+)  # fmt: skip
+TRIAL_COLUMNS = ("number", "status", "value", "params", "recipe", "error")
+
+
+def render_tuned_json(boards: Sequence[TunedBoard], not_run: Sequence[NotRun] = ()) -> str:
+    """`{"schema": 1, "tuned": [...], "not_run": [...]}`; the fields are those of TunedBoard, TunedRow and Trial."""
+    content = {"schema": SCHEMA, "tuned": boards, "not_run": not_run}
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+
+
+def render_tuned_csv(boards: Sequence[TunedBoard]) -> str:
+    """One line per row of each board: `BOARD_COLUMNS` and `ROW_COLUMNS`."""
+    lines = [
+        [*(getattr(board, name) for name in BOARD_COLUMNS), *(getattr(row, name) for name in ROW_COLUMNS)]
+        for board in boards
+        for row in board.rows
+    ]
+    return _csv([*BOARD_COLUMNS, *ROW_COLUMNS], lines)
+
+
+def render_trials_csv(boards: Sequence[TunedBoard]) -> str:
+    """One line per trial, with the best value so far: the curves."""
+    lines = [
+        [
+            *(getattr(board, name) for name in BOARD_COLUMNS),
+            row.label,
+            *(getattr(trial, name) for name in TRIAL_COLUMNS),
+            best,
+        ]
+        for board in boards
+        for row in board.rows
+        for trial, best in zip(row.trials, row.curve, strict=True)
+    ]
+    return _csv([*BOARD_COLUMNS, "label", *TRIAL_COLUMNS, "best_so_far"], lines)
+
+
+def write_tuned(boards: Sequence[TunedBoard], directory: Path, scratch: Path) -> list[Path]:
+    """Write tuning.json, tuned.csv, trials.csv and, where matplotlib is installed, curves.png; returns their paths.
+
+    `scratch` is a directory on the same file system, for files that are being written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "tuning.json": render_tuned_json(boards).encode(),
+        "tuned.csv": render_tuned_csv(boards).encode(),
+        "trials.csv": render_trials_csv(boards).encode(),
+    }
+    if find_spec("matplotlib") is not None and boards:
+        contents["curves.png"] = _picture(boards)
+    for name, content in contents.items():
+        replace_file(directory / name, content, scratch)
+    return [directory / name for name in contents]
+
+
+def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([csv_cell(value) for value in line] for line in lines)
+    return output.getvalue()
+
+
+def _picture(boards: Sequence[TunedBoard]) -> bytes:
+    """The curves of every board, one below the other, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5 * len(boards)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, board in enumerate(boards, start=1):
+        axes = figure.add_subplot(len(boards), 1, place)
+        for row in board.rows:
+            points = [(number, value) for number, value in enumerate(row.curve, start=1) if value is not None]
+            if points:
+                axes.step(
+                    *zip(*points, strict=True), where="post", label=row.label, marker="." if len(points) == 1 else ""
+                )
+        axes.set(title=board.title, xlabel="trials", ylabel=f"best validation {board.metric} so far")
+        axes.legend(fontsize="small", ncols=2)
+    output = io.BytesIO()
+    figure.savefig(output, format="png", dpi=120)
+    return output.getvalue()

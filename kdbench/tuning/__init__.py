@@ -1,0 +1,1 @@
+"""Hyper-parameter search with the same number of trials for every method, on validation alone."""
