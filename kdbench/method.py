@@ -26,7 +26,7 @@ class Needs:
     """The signals a method reads; what it does not declare is not computed.
 
     Feature names are those of the models (`stage1`..., `penultimate`, any module path) or the aliases `first`,
-    `middle` and `last` of a model's own stages.
+    `middle` and `last` of a model's own stages; `NAME:pre` is the feature before its last activation.
     """
 
     logits: bool = False
@@ -95,22 +95,32 @@ class Batch:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A built model and the shapes of the features that the method asked for, without the batch: (C, H, W) or (D,)."""
+    """A built model and the features that the method asked for.
+
+    Attributes:
+        features: their shapes without the batch: (C, H, W) or (D,).
+        paths: the module that outputs each or, with `:input` at the end, receives it.
+    """
 
     name: str
     module: nn.Module
     features: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may look at before training: both models, the data and the length of the training."""
+    """What a method may look at before training: both models, the data, the length of the training and its batches.
+
+    `batch_size` is how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
+    """
 
     dataset: DatasetInfo
     student: ModelInfo
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
+    batch_size: int = 64
 
 
 class Method:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from kdbench.catalog import Entry
 from kdbench.data import DatasetInfo
-from kdbench.engine.features import FeatureTap
+from kdbench.engine.features import FeatureTap, resolve
 from kdbench.errors import KdbenchError, ModelMismatch
 from kdbench.method import ModelInfo
 
@@ -62,4 +62,9 @@ def inspect_model(
             f"it returned {found} for {len(example)} items of {info.num_classes} classes; expected logits {expected}",
             "build it with info.num_classes outputs, or load the checkpoint of a model with as many",
         )
-    return ModelInfo(entry.name, model, {name: tuple(value.shape[1:]) for name, value in tap.features.items()})
+    return ModelInfo(
+        entry.name,
+        model,
+        {name: tuple(value.shape[1:]) for name, value in tap.features.items()},
+        {name: resolve(model, name, entry.name) for name in tap.features},
+    )
