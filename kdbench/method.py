@@ -29,7 +29,7 @@ class Needs:
     """The signals a method reads; what it does not declare is not computed.
 
     Feature names are those of the models (`stage1`..., `penultimate`, any module path) or the aliases `first`,
-    `middle` and `last` of a model's own stages.
+    `middle` and `last` of a model's own stages; `NAME:pre` is the feature before its last activation.
     """
 
     logits: bool = False
@@ -113,7 +113,10 @@ class ModelInfo:
     features: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def path(self, feature: str) -> str:
-        """The module path that a feature's name or alias stands for; raises `ModelMismatch` where there is none."""
+        """The module that outputs a feature or, with `:input` at the end, receives it.
+
+        Raises: ModelMismatch for a name that the model does not have.
+        """
         from kdbench.engine.features import resolve
 
         return resolve(self.module, feature, self.name)
@@ -134,10 +137,11 @@ class ModelMaker(Protocol):
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may look at before training: both models, the data and the length of the training.
+    """What a method may look at before training: both models, the data, the length of the training and its batches.
 
     Attributes:
         dataset: what the student sees of the data.
+        batch_size: how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
         shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
         teacher_recipe: what the teacher was trained with; None where it came trained.
         maker: behind `new_model`; None for a pair that was put together by hand.
@@ -148,6 +152,7 @@ class Pair:
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
+    batch_size: int = 64
     shared_view: bool = True
     teacher_recipe: Recipe | None = None
     maker: ModelMaker | None = field(default=None, repr=False)

@@ -11,6 +11,13 @@ from kdbench.errors import ModelMismatch
 from kdbench.names import did_you_mean
 
 ALIASES = ("first", "middle", "last")
+PRE_ACTIVATION = ":pre"
+
+_ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
+    nn.Softplus, nn.Sigmoid, nn.Tanh,
+)  # fmt: skip
+_LINEAR = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
 
 
 def feature_layers(model: nn.Module) -> dict[str, str]:
@@ -28,11 +35,14 @@ def feature_layers(model: nn.Module) -> dict[str, str]:
 
 
 def resolve(model: nn.Module, name: str, model_name: str) -> str:
-    """The module path of a feature name or alias; raises `ModelMismatch` naming what the model has."""
+    """The module path of a feature name or alias; `NAME:pre` is that feature before its last activation.
+
+    Raises: ModelMismatch naming what the model has.
+    """
+    if name.endswith(PRE_ACTIVATION):
+        return _before_activation(model, name.removesuffix(PRE_ACTIVATION), model_name)
+    name = _without_alias(model, name)
     layers = feature_layers(model)
-    stages = [layer for layer in layers if layer != "penultimate"] or list(layers)
-    if name in ALIASES and stages:
-        name = stages[{"first": 0, "middle": (len(stages) - 1) // 2, "last": -1}[name]]
     path = layers.get(name, name)
     modules = dict(model.named_modules())
     if path.removesuffix(":input") not in modules:
@@ -42,6 +52,44 @@ def resolve(model: nn.Module, name: str, model_name: str) -> str:
             did_you_mean(name, [*layers, *modules]),
         )
     return path
+
+
+def _without_alias(model: nn.Module, name: str) -> str:
+    layers = feature_layers(model)
+    stages = [layer for layer in layers if layer != "penultimate"] or list(layers)
+    if name in ALIASES and stages:
+        return stages[{"first": 0, "middle": (len(stages) - 1) // 2, "last": -1}[name]]
+    return name
+
+
+def _before_activation(model: nn.Module, name: str, model_name: str) -> str:
+    """Where a feature is before its last activation; the feature itself where it ends without one.
+
+    A model may tell (`pre_activations`, feature name -> path), and so may a module (`pre_activation`, a path within it,
+    empty for its output). Of `nn.Sequential` the last module decides; what other modules do inside is not guessed.
+    """
+    path = resolve(model, name, model_name)
+    declared: Mapping[str, str] = getattr(model, "pre_activations", {})
+    if (told := declared.get(_without_alias(model, name))) is not None:
+        return told
+    modules = dict(model.named_modules())
+    while path in modules:
+        module = modules[path]
+        told = getattr(module, "pre_activation", None)
+        if told is not None:
+            return f"{path}.{told}" if told else path
+        if isinstance(module, _ACTIVATIONS):
+            return f"{path}:input"
+        if isinstance(module, _LINEAR):
+            return path
+        if not (isinstance(module, nn.Sequential) and len(module)):
+            break
+        path = f"{path}.{list(module._modules)[-1]}"
+    raise ModelMismatch(
+        f"model {model_name!r} does not tell what its feature {name!r} is before the activation",
+        f"{path!r} is " + (f"a {type(modules[path]).__name__}" if path in modules else "no module's output"),
+        "name the module's input itself, such as 'layer1.1.relu:input', or let the model declare `pre_activations`",
+    )
 
 
 class FeatureTap:
@@ -67,7 +115,8 @@ class FeatureTap:
 
     def _save_input(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.features[name] = inputs[0]
+            # An activation that works in place would overwrite what it was given.
+            self.features[name] = inputs[0].clone() if getattr(module, "inplace", False) else inputs[0]
 
         return hook
 

@@ -76,3 +76,31 @@ def kdbench_register_methods(register):
         source="Kim et al. (2018)",
         summary="factors of an autoencoder of the teacher's maps, translated into",
     )
+    register(
+        "ab",
+        "kdbench_features.boundaries:ActivationBoundaries",
+        family="feature",
+        source="Heo et al. (2019, AAAI)",
+        summary="first the side of zero on which each neuron is, then labels",
+    )
+    register(
+        "fsp",
+        "kdbench_features.flow:FlowOfSolution",
+        family="feature",
+        source="Yim et al. (2017)",
+        summary="first how one layer's maps become the next one's, then labels",
+    )
+    register(
+        "ofd",
+        "kdbench_features.overhaul:Overhaul",
+        family="feature",
+        source="Heo et al. (2019, ICCV)",
+        summary="features before the activation, negative ones as far as they matter",
+    )
+    register(
+        "reviewkd",
+        "kdbench_features.review:KnowledgeReview",
+        family="feature",
+        source="Chen et al. (2021)",
+        summary="each level fused with the deeper ones, against the teacher's",
+    )

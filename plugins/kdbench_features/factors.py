@@ -5,6 +5,7 @@ from typing import Annotated
 import kdbench
 from kdbench_features.geometry import flat, same_size, unit
 from kdbench_features.layers import LayerPairs, Layers
+from kdbench_features.passes import batches
 
 
 class FactorTransfer(LayerPairs):
@@ -47,7 +48,7 @@ class FactorTransfer(LayerPairs):
         """Train the paraphrasers and freeze them; then train the student."""
         self.module.train()
         for epoch in range(self.paraphraser_epochs):
-            for batch in _batches(trainer, epoch):
+            for batch in batches(trainer, epoch):
                 self._paraphrase(trainer, batch)
         for factors in self.module:
             factors.paraphraser.freeze()
@@ -67,14 +68,3 @@ class FactorTransfer(LayerPairs):
         factors = self.module[number]
         one, other = same_size(factors.translator(student), factors.paraphraser(teacher))
         return {"ft": self.weight * (unit(flat(one)) - unit(flat(other))).abs().mean()}
-
-
-def _batches(trainer, epoch):
-    """The training items as they are, without augmentation, in an order drawn anew for each epoch."""
-    import torch
-
-    data = trainer.train_data
-    for index in torch.randperm(len(data.labels)).split(trainer.recipe.batch_size):
-        if len(index) > 1 or len(data.labels) == 1:
-            index = index.to(data.labels.device)
-            yield kdbench.Batch(data.student[index], data.teacher[index], data.labels[index], index, 0.0, epoch)

@@ -27,6 +27,20 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return _pooled(one, size), _pooled(other, size)
 
 
+def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps (N, C, H, W) of another size: averaged where they shrink, by the nearest position where they grow."""
+    from torch.nn.functional import interpolate
+
+    maps = _pooled(maps, tuple(min(pair) for pair in zip(maps.shape[2:], size, strict=True)))
+    (height, width), (rows, columns) = maps.shape[2:], size
+    if (height, width) == size:
+        return maps
+    if rows % height == 0 and columns % width == 0:  # the same repeats, deterministic on CUDA too
+        down, across = rows // height, columns // width
+        return maps[:, :, :, None, :, None].expand(-1, -1, -1, down, -1, across).reshape(*maps.shape[:2], *size)
+    return interpolate(maps, size)
+
+
 def _pooled(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 

@@ -16,6 +16,7 @@ class VariationalInformation(LayerPairs):
     """
 
     name = "vid"
+    normalizes = True
     student_layers: Layers = ("first", "middle", "last")
     teacher_layers: Layers = ("first", "middle", "last")
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0

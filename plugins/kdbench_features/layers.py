@@ -1,5 +1,6 @@
 """The frame of the feature methods: cross-entropy, and a term for each pair of layers."""
 
+import math
 from typing import Annotated, ClassVar
 
 import kdbench
@@ -10,13 +11,15 @@ Layers = Annotated[tuple[str, ...], kdbench.Meta(min_length=1)]
 class LayerPairs(kdbench.Method):
     """CE + the terms of each pair (student_layers[n], teacher_layers[n]), summed over the pairs.
 
-    A subclass writes `terms`. It sets `name` to what it is registered as, `maps` where it needs maps (C, H, W), and
-    `relational` where its terms compare the items of a batch, so that a batch of one teaches nothing.
+    A subclass writes `terms`. It sets `name` to what it is registered as, `maps` where it needs maps (C, H, W),
+    `relational` where its terms compare the items of a batch, so that a batch of one teaches nothing, and `normalizes`
+    where its modules end in batch norm of the teacher's shape, which has no variance of a single number.
     """
 
     name: ClassVar[str]
     maps: ClassVar[bool] = False
     relational: ClassVar[bool] = False
+    normalizes: ClassVar[bool] = False
     student_layers: Layers = ("penultimate",)
     teacher_layers: Layers = ("penultimate",)
 
@@ -49,12 +52,18 @@ class LayerPairs(kdbench.Method):
                     f"teacher {pair.teacher.name!r} has {layers[1]!r} of shape {teacher}",
                     f"choose other models, or other layers: {self._example()}",
                 )
-        if self.relational and pair.steps_per_epoch >= pair.dataset.train_size > 1:
-            self.refuse(
-                "it compares the items of a batch, and a batch has one",
-                f"{pair.dataset.train_size} items in {pair.steps_per_epoch} steps",
-                "use larger batches: --set recipe.batch_size=64",
-            )
+        if pair.batch_size == 1:
+            self._check_batches_of_one(pair)
+
+    def _check_batches_of_one(self, pair):
+        normalized = [shape for _, shape in self.shapes(pair) if math.prod(shape[1:]) == 1]
+        if self.relational:
+            what, why = "it compares the items of a batch", f"{pair.dataset.train_size} items in batches of one"
+        elif self.normalizes and normalized:
+            what, why = "its projector has batch norm", f"of features of shape {normalized[0]}"
+        else:
+            return
+        self.refuse(f"{what}, and a batch has one", why, "use larger batches: --set recipe.batch_size=64")
 
     def mismatch(self, student, teacher):
         """Why features of these shapes cannot be matched; empty where they can."""
@@ -70,13 +79,21 @@ class LayerPairs(kdbench.Method):
         raise kdbench.MethodRefused(f"method {self.name!r} cannot serve this pair: {what}", why, fix)
 
     def loss(self, batch, student, teacher):
-        """Cross-entropy and the summed terms; features of half precision are widened to float32."""
-        total = {"ce": batch.cross_entropy(student.logits)}
-        for number, (one, other) in enumerate(zip(self.student_layers, self.teacher_layers, strict=True)):
-            terms = self.terms(batch, number, _widened(student.features[one]), _widened(teacher.features[other]))
-            for name, value in terms.items():
+        """Cross-entropy and the summed terms."""
+        return {"ce": batch.cross_entropy(student.logits), **self.matching(batch, student, teacher)}
+
+    def matching(self, batch, student, teacher):
+        """The terms summed over the pairs of layers."""
+        total = {}
+        for number, (one, other) in enumerate(self.paired(student, teacher)):
+            for name, value in self.terms(batch, number, one, other).items():
                 total[name] = total[name] + value if name in total else value
         return total
+
+    def paired(self, student, teacher):
+        """Both models' features of each pair of layers, those of half precision widened to float32."""
+        layers = zip(self.student_layers, self.teacher_layers, strict=True)
+        return [(_widened(student.features[one]), _widened(teacher.features[other])) for one, other in layers]
 
     def terms(self, batch, number, student, teacher):
         """The weighted, named terms of pair `number`, scalars, from its features (N, ...)."""

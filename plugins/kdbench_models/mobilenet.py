@@ -30,6 +30,8 @@ LAST_WIDTH = 1280
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise, linear 1x1 projection; a residual where the shape stays."""
 
+    pre_activation = ""  # nothing is activated after the projection
+
     def __init__(self, expansion: int, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         inside = inputs * expansion

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class Residual(nn.Module):
     """relu(body(x) + shortcut(x)); the sum before the ReLU is the input of the module `relu`."""
 
+    pre_activation, pre_activation_terms = "relu:input", ("body", "shortcut")
+
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
         self.body = body

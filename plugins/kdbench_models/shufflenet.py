@@ -29,6 +29,8 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 class ShuffleUnitV1(nn.Module):
     """Grouped 1x1, shuffle, 3x3 depthwise, grouped 1x1; added to the input, or joined to it pooled (stride 2)."""
 
+    pre_activation, pre_activation_terms = "relu:input", ("expand", "shortcut")
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.joins = stride == 2

@@ -5,7 +5,7 @@ No activation works in place, so that a hook on any module sees the value that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -21,8 +21,11 @@ Block = Callable[[int, int, int], nn.Module]  # (input channels, output channels
 class StagedNet(nn.Module):
     """A classifier in named parts: stem, stage1 ... stageN, head, fc.
 
-    `feature_layers` maps a feature's name to the module that outputs it (or, with ":input", receives it).
+    `feature_layers` maps a feature's name to the module that outputs it (or, with ":input", receives it);
+    `pre_activations`, to where it is before its activation, for those whose last module does not tell.
     """
+
+    pre_activations: Mapping[str, str] = {}
 
     def __init__(
         self, *, stages: Sequence[nn.Module], fc: nn.Linear, stem: nn.Module | None = None, head: nn.Module

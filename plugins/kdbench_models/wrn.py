@@ -1,6 +1,7 @@
 """Wide residual networks (Zagoruyko & Komodakis, 2016, "Wide Residual Networks"), without dropout.
 
-Blocks are pre-activation (He et al., 2016b): a stage's feature is the sum, before the next normalisation and ReLU.
+Blocks are pre-activation (He et al., 2016b): a stage's feature is the sum, before the next normalisation and ReLU; its
+feature before the activation is what the next ReLU receives.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def wide_resnet(depth: int, widening: int, info: DatasetInfo) -> StagedNet:
         head=global_pool(nn.BatchNorm2d(widths[-1]), nn.ReLU()),
         fc=nn.Linear(widths[-1], info.num_classes),
     )
+    net.pre_activations = {"stage1": "stage2.0.activate.1:input", "stage2": "stage3.0.activate.1:input",
+                           "stage3": "head.1:input"}  # fmt: skip
     init_convolutions(net)
     nn.init.zeros_(net.fc.bias)
     return net

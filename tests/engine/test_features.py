@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -60,3 +62,59 @@ def test_a_tap_collects_outputs_and_inputs_without_changing_the_answer():
 def test_an_unknown_feature_is_refused_with_what_the_model_has():
     with pytest.raises(ModelMismatch, match=r"(?s)model 'm' has no feature 'stage2'.*it has: stage1, penultimate"):
         resolve(Declared(), "stage2", "m")
+
+
+class Block(nn.Module):
+    """A residual block that tells where its sum is."""
+
+    pre_activation = "act:input"
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.act = nn.Linear(3, 3), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.body(x) + x)
+
+
+class Staged(nn.Module):
+    feature_layers = {"stage1": "a", "stage2": "b", "stage3": "c", "penultimate": "fc:input"}
+    pre_activations = {"stage3": "b.body:input"}
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.BatchNorm1d(3), nn.LeakyReLU(inplace=True)))
+        self.b, self.c, self.fc = Block(), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.fc(self.c(self.b(self.a(x))))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("stage1:pre", "a.1.1:input"), ("first:pre", "a.1.1:input"), ("stage2:pre", "b.act:input"),
+        ("b:pre", "b.act:input"), ("last:pre", "b.body:input"), ("c:pre", "c"), ("a.0:pre", "a.0"),
+    ],
+)  # fmt: skip
+def test_a_feature_before_its_activation_is_found_by_its_last_module_or_told(name, path):
+    assert resolve(Staged(), name, "m") == path
+
+
+def test_what_a_module_does_inside_is_not_guessed():
+    with pytest.raises(ModelMismatch, match=r"(?s)'m' does not tell what its feature 'inner'.*'inner' is a Declared"):
+        resolve(nn.Sequential(OrderedDict(inner=Declared())), "inner:pre", "m")
+    with pytest.raises(ModelMismatch, match=r"(?s)'penultimate'.*no module's output"):
+        resolve(Staged(), "penultimate:pre", "m")
+    with pytest.raises(ModelMismatch, match="has no feature 'stage9'"):
+        resolve(Staged(), "stage9:pre", "m")
+
+
+def test_an_activation_in_place_does_not_overwrite_what_it_was_given():
+    model, x = Staged().eval(), torch.randn(4, 3)
+    tap = FeatureTap(model, ["stage1:pre", "stage1"], "m")
+    model(x)
+    features = tap.take()
+    torch.testing.assert_close(features["stage1:pre"], model.a[1][0](model.a[0](x)))
+    assert (features["stage1:pre"] < 0).any()
+    torch.testing.assert_close(features["stage1"], nn.functional.leaky_relu(features["stage1:pre"]))

@@ -10,13 +10,14 @@ from importlib.metadata import EntryPoint
 import feature_formulas as formulas
 import pytest
 import torch
+from feature_cases import CLASSES, LAYERS, MAPS, built, losses, make_batch, make_pair, numbers, randn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import kdbench
 from kdbench.data import DatasetInfo
-from kdbench.method import Batch, ModelInfo, Outputs, Pair
+from kdbench.method import ModelInfo, Outputs, Pair
 from kdbench.plugins import load_plugins
 from kdbench.testing import check_method
 from kdbench_features.attention import AttentionTransfer
@@ -30,10 +31,7 @@ from kdbench_features.reuse import ReusedClassifier
 from kdbench_features.selectivity import NeuronSelectivity
 from kdbench_features.similarity import SimilarityPreserving
 
-CLASSES = 3
-MAPS = [((3, 4, 5), (4, 4, 5)), ((2, 6, 4), (5, 3, 4)), ((3, 5, 3), (2, 3, 5)), ((9, 2, 2), (7, 2, 2))]
 FEATURES = [*MAPS, ((4,), (4,)), ((3,), (6,)), ((5,), (2, 3, 3))]
-LAYERS = {"student_layers": ("s",), "teacher_layers": ("t",)}
 RELATIONS = [SimilarityPreserving, Relational, ProbabilisticTransfer, CorrelationCongruence]
 FORMULAS = {
     AttentionTransfer: lambda one, other: {"at": 1000 * formulas.attention(one, other)},
@@ -48,44 +46,6 @@ FORMULAS = {
 }
 WITHOUT_MODULES = [(method, shapes) for method in FORMULAS for shapes in (MAPS if method.maps else FEATURES)]
 everywhere = pytest.mark.parametrize(("method", "shapes"), WITHOUT_MODULES)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def make_batch(items: int, labels: list[int] | None = None, index: list[int] | None = None) -> Batch:
-    labels = torch.arange(items) % CLASSES if labels is None else torch.tensor(labels)
-    inputs = torch.zeros(items, 1, dtype=torch.float64)
-    return Batch(inputs, inputs, labels, torch.arange(items) if index is None else torch.tensor(index), 0.0, 0)
-
-
-def losses(method: kdbench.Method, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> dict[str, Tensor]:
-    batch = batch or make_batch(len(student))
-    logits = randn(len(student), CLASSES, seed=9)
-    found = dict(
-        method.loss(batch, Outputs(logits, {"s": student}, batch.inputs), Outputs(logits, {"t": teacher}, batch.inputs))
-    )
-    torch.testing.assert_close(found.pop("ce"), nn.functional.cross_entropy(logits, batch.labels))
-    return found
-
-
-def numbers(found: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(term.detach()) for name, term in found.items()}
-
-
-def make_pair(student: tuple[int, ...], teacher: tuple[int, ...], *, items: int = 20, steps: int = 1) -> Pair:
-    info = DatasetInfo("made up", "multiclass", CLASSES, (1,), items)
-    models = ModelInfo("small", nn.Identity(), {"s": student}), ModelInfo("big", nn.Identity(), {"t": teacher})
-    return Pair(info, *models, 1, steps)
-
-
-def built(method: kdbench.Method, shapes: tuple[tuple[int, ...], ...], **options: int) -> kdbench.Method:
-    torch.manual_seed(0)
-    pair = make_pair(*shapes, **options)
-    method.check(pair)
-    method.module = method.build(pair).double()
-    return method
 
 
 @everywhere
@@ -420,12 +380,12 @@ def test_layers_that_do_not_pair_up_are_refused(method):
 )  # fmt: skip
 def test_batches_of_one_are_refused_where_items_are_compared(made, refused):
     shape = (3, 4, 4)
-    made.check(make_pair(shape, shape, steps=19))
+    made.check(make_pair(shape, shape, batch_size=2))
     if not refused:
-        made.check(make_pair(shape, shape, steps=20))
+        made.check(make_pair(shape, shape, batch_size=1))
         return
     with pytest.raises(kdbench.MethodRefused, match=rf"(?s)method '{made.name}'.*a batch has one.*batch_size=64"):
-        made.check(make_pair(shape, shape, steps=20))
+        made.check(make_pair(shape, shape, batch_size=1))
 
 
 def test_vid_refuses_a_smallest_variance_above_its_first():
@@ -481,7 +441,8 @@ def test_the_entry_module_registers_every_method():
     loaded = load_plugins(points=[EntryPoint("features", "kdbench_features", "kdbench")])
     assert loaded.problems == []
     methods = {entry.name: entry for entry in loaded.catalog.entries("method")}
-    assert set(methods) == {"at", "sp", "rkd", "pkt", "vid", "nst", "cc", "simkd", "crd", "ft"}
+    assert set(methods) == {"at", "sp", "rkd", "pkt", "vid", "nst", "cc", "simkd", "crd", "ft",
+                            "ab", "fsp", "ofd", "reviewkd"}  # fmt: skip
     for name, entry in methods.items():
         cls = entry.load()
         assert cls().params == cls.defaults()

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -20,17 +21,21 @@ from kdbench.engine.models import inspect_model
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher
 from kdbench.engine.train import Trainer, Views
-from kdbench.method import ModelInfo, Pair
+from kdbench.method import Batch, ModelInfo, Pair
 from kdbench_classic.baselines import Scratch
 from kdbench_data.bundled import digits
 from kdbench_features.attention import AttentionTransfer
+from kdbench_features.boundaries import ActivationBoundaries
 from kdbench_features.congruence import CorrelationCongruence
 from kdbench_features.contrast import ContrastiveRepresentation
 from kdbench_features.factors import FactorTransfer
+from kdbench_features.flow import FlowOfSolution
 from kdbench_features.information import VariationalInformation
+from kdbench_features.overhaul import Overhaul
 from kdbench_features.probabilistic import ProbabilisticTransfer
 from kdbench_features.relations import Relational
 from kdbench_features.reuse import ReusedClassifier
+from kdbench_features.review import KnowledgeReview
 from kdbench_features.selectivity import NeuronSelectivity
 from kdbench_features.similarity import SimilarityPreserving
 from kdbench_models.cnn import cnn_m, cnn_s
@@ -48,7 +53,14 @@ METHODS = [
     (ContrastiveRepresentation, {"negatives": 256}),
     (ContrastiveRepresentation, {"pool": "batch"}),
     (FactorTransfer, {"paraphraser_epochs": 2}),
+    (Overhaul, {}),
+    (Overhaul, {"margins": "measured"}),
+    (KnowledgeReview, {"warmup": 0}),  # while it warms up, the term rises with its weight
+    (ActivationBoundaries, {"first_stage": 0.5}),
+    (FlowOfSolution, {"first_stage": 0.5}),
 ]
+STUDENTS = {FlowOfSolution: cnn_m}  # of the teacher's widths
+STAGED = (ActivationBoundaries, FlowOfSolution)
 FABRIC = Fabric(accelerator="cpu", devices=1)
 RECIPE = kdbench.Recipe(epochs=2, batch_size=64, select="last")
 
@@ -94,13 +106,14 @@ def data() -> Digits:
 def trained(data: Digits, method: kdbench.Method) -> tuple[Trainer, dict[str, Tensor]]:
     """The finished trainer, and the method's parameters as they were built."""
     seed_global(1, "student")
-    student = cnn_s(data.info)
-    pair = Pair(data.info, *infos(data, student, method), RECIPE.epochs, len(data.train.labels) // 64 + 1)
+    student = STUDENTS.get(type(method), cnn_s)(data.info)
+    recipe = msgspec.structs.replace(RECIPE, epochs=4) if isinstance(method, STAGED) else RECIPE
+    pair = Pair(data.info, *infos(data, student, method), recipe.epochs, len(data.train.labels) // 64 + 1)
     method.check(pair)
     seed_global(1, "training")
     trainer = Trainer(
         fabric=FABRIC, method=method, pair=pair, teacher=LiveTeacher(data.teacher, method.needs, "cnn-m", trains=False),
-        train=data.train, validation=data.validation, recipe=RECIPE, seed=1,
+        train=data.train, validation=data.validation, recipe=recipe, seed=1,
     )  # fmt: skip
     before = {} if method.module is None else {n: p.detach().clone() for n, p in method.module.named_parameters()}
     method.fit(trainer)
@@ -113,11 +126,12 @@ def test_a_method_trains_on_digits(data, cls, params):
     before = copy.deepcopy(data.teacher.state_dict())
     method = cls(**params)
     trainer, built = trained(data, method)
-    first, last = trainer.history
+    first, last = trainer.history[0], trainer.history[-1]
     own = {name for name in first if name not in {"loss", "ce", "epoch", "lr"} and not name.startswith("val_")}
     assert own
     for name in own:
-        assert last[name] < first[name], f"{name} did not fall"
+        values = [row[name] for row in trainer.history if name in row]
+        assert values[-1] < values[0], f"{name} did not fall"
     assert last["val_loss"] < first["val_loss"]
     assert last["val_accuracy"] > first["val_accuracy"]
     for name, value in data.teacher.state_dict().items():
@@ -168,3 +182,19 @@ def test_fts_paraphraser_learns_to_rebuild_the_teachers_maps_before_the_student_
     assert sum(errors[-steps:]) < 0.7 * sum(errors[:steps])
     assert trainer.samples == 2 * len(data.train.labels), "the paraphraser's batches are not the student's speed"
     assert not any(parameter.requires_grad for parameter in trainer.method.module[0].paraphraser.parameters())
+
+
+def test_staged_methods_match_features_first_and_then_see_labels(data):
+    trainer, _ = trained(data, ActivationBoundaries(first_stage=0.5, kd=0.5))
+    terms = [{"ab", "ce", "kd"} & set(row) for row in trainer.history]
+    assert terms == [{"ab"}, {"ab"}, {"ce", "kd"}, {"ce", "kd"}]
+
+
+def test_ofds_margins_can_be_measured_on_the_training_items(data):
+    trainer, _ = trained(data, Overhaul(margins="measured"))
+    batch = Batch(*[data.train.teacher] * 2, data.train.labels, torch.arange(len(data.train.labels)), 0.0, 0)
+    features = LiveTeacher(data.teacher, trainer.method.needs, "cnn-m", trains=False).outputs(batch).features
+    for layer, name in zip(trainer.method.module, trainer.method.teacher_layers, strict=True):
+        values = features[name]
+        expected = values.clamp_max(0).sum((0, 2, 3)) / (values < 0).sum((0, 2, 3)).clamp_min(1)
+        torch.testing.assert_close(layer.margins.flatten(), expected, rtol=1e-4, atol=1e-6)
