@@ -104,13 +104,17 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may look at before training: both models, the data and the length of the training."""
+    """What a method may look at before training: both models, the data and the length of the training.
+
+    `dataset` describes the student's view, `teacher_dataset` the teacher's.
+    """
 
     dataset: DatasetInfo
     student: ModelInfo
     teacher: ModelInfo | None
     epochs: int
     steps_per_epoch: int
+    teacher_dataset: DatasetInfo | None = None
 
 
 class Method:

@@ -161,6 +161,7 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
         ),
         epochs=run.recipe.epochs,
         steps_per_epoch=steps_per_epoch(len(data.train.labels), run.recipe.batch_size),
+        teacher_dataset=teacher_info,
     )
 
 
