@@ -53,7 +53,10 @@ def kdbench_register_combos(register: Register) -> None:
 
 @hookspec
 def kdbench_register_metrics(register: Register) -> None:
-    """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better."""
+    """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better.
+
+    Of a language-modeling task a row is a token that is scored.
+    """
 
 
 @hookspec

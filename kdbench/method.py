@@ -59,7 +59,7 @@ def needs(
 
 @dataclass(slots=True)
 class Outputs:
-    """What a model said of a batch: logits (N, classes), named features, and the inputs it saw."""
+    """What a model said of a batch: logits (N, classes), or (N, L, classes) of tokens, features, the inputs it saw."""
 
     logits: Tensor
     features: Mapping[str, Tensor]
@@ -73,7 +73,7 @@ class Batch:
     Attributes:
         inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view. With several
             processes (`--devices`) N is this one's share of the batch.
-        labels: class indices, int64, shape (N,).
+        labels: class indices, int64, shape (N,); for a language-modeling task (N, L), -100 where nothing is asked.
         index: position of each item in the train split, int64, shape (N,): the key of a memory bank.
         progress: how far the training is, in [0, 1).
         epoch: 0-based.
@@ -87,10 +87,10 @@ class Batch:
     epoch: int
 
     def cross_entropy(self, logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy against the labels, in nats; a scalar."""
+        """Mean cross-entropy against the labels, in nats; a scalar. Tokens labelled -100 are not counted."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, self.labels, label_smoothing=label_smoothing)
+        return cross_entropy(logits.flatten(0, -2), self.labels.flatten(), label_smoothing=label_smoothing)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from kdbench.engine import cost as costs
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
-from kdbench.engine.metrics import confusion, score
+from kdbench.engine.metrics import confusion, scores_of, token_predictions
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
@@ -188,19 +188,20 @@ def _evaluate(
     run: Run, catalog: Catalog, fabric: Fabric, model: nn.Module, data: RunData, teacher: Teacher
 ) -> tuple[Predictions, dict[str, Any]]:
     """The student's answers on the test split, and the record's fields that come from answers."""
-    labels = data.dataset.test.labels.numpy()
-    answers = probabilities(model, data.test.student, fabric)
-    validation = probabilities(model, data.validation.student, fabric)
+    score = scores_of(data.dataset.task)
+    answers, labels = probabilities(model, data.test, fabric)
     metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
     plugin_metrics = {
         entry.name: _plugin_metric(entry, answers, labels)
         for entry in catalog.entries("metric")
         if run.task in entry.metadata.get("tasks", (run.task,))
     }
-    return {"probabilities": answers.astype(np.float32), "labels": labels}, {
+    tokens = data.dataset.task == "language-modeling"
+    predictions = token_predictions(answers, labels) if tokens else {"probabilities": answers.astype(np.float32)}
+    return {**predictions, "labels": labels}, {
         "metrics": metrics | plugin_metrics,
-        "val_metrics": score(validation, data.dataset.validation.labels.numpy()),
-        "confusion": confusion(answers, labels, len(data.dataset.classes)),
+        "val_metrics": score(*probabilities(model, data.validation, fabric)),
+        "confusion": [] if tokens else confusion(answers, labels, len(data.dataset.classes)),
     }
 
 
