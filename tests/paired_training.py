@@ -104,14 +104,16 @@ def trained(where: Setting, method: kdbench.Method, recipe: kdbench.Recipe | Non
     return Trained(trainer, built)
 
 
-def check_training(where: Setting, make: Callable[[], kdbench.Method], *, answers: bool = True) -> Trained:
+def check_training(
+    where: Setting, make: Callable[[], kdbench.Method], *, answers: bool = True, recipe: kdbench.Recipe | None = None
+) -> Trained:
     """What every method promises in training; its own terms fall from the first epoch that has them to the last.
 
     `answers`: the method trains the student's answers, not its features alone, so that they get better on validation.
     """
     before = copy.deepcopy(where.teacher.state_dict())
     method = make()
-    found = trained(where, method)
+    found = trained(where, method, recipe)
     history = found.trainer.history
     own = {name for row in history for name in row if name not in LOGS and not name.startswith("val_")}
     for name in own or {"ce"}:
@@ -123,7 +125,7 @@ def check_training(where: Setting, make: Callable[[], kdbench.Method], *, answer
         assert value.equal(before[name]), f"{name} of the teacher moved"
     for name, value in found.built.items():
         assert not value.equal(method.module.get_parameter(name)), f"{name} of the method did not move"
-    again = trained(where, make())
+    again = trained(where, make(), recipe)
     assert again.trainer.history == history
     for name, value in found.trainer.student.state_dict().items():
         assert value.equal(again.trainer.student.state_dict()[name]), f"{name} differs between two trainings"

@@ -30,7 +30,8 @@ def feature_layers(model: nn.Module) -> dict[str, str]:
 def resolve(model: nn.Module, name: str, model_name: str) -> str:
     """The module path of a feature name or alias; raises `ModelMismatch` naming what the model has."""
     layers = feature_layers(model)
-    stages = [layer for layer in layers if layer != "penultimate"] or list(layers)
+    stages = [layer for layer in layers if layer.startswith("stage")]
+    stages = stages or [layer for layer in layers if layer != "penultimate"] or list(layers)
     if name in ALIASES and stages:
         name = stages[{"first": 0, "middle": (len(stages) - 1) // 2, "last": -1}[name]]
     path = layers.get(name, name)

@@ -59,6 +59,14 @@ def kdbench_register_methods(register):
         ("word_kd", "tokens:WordLevel", "Kim & Rush (2016)", "the teacher's distribution of every token"),
         ("reverse_kl", "tokens:ReverseKl", "Gu et al. (2024)", "MiniLLM's divergence, on the data's tokens"),
         ("skew_kl", "tokens:SkewKl", "Ko et al. (2024)", "DistiLLM's divergence from a mixture with the teacher"),
+        ("distilbert", "transformers:DistilBert", "Sanh et al. (2019)", "soft labels, labels, last hidden states"),
+        (
+            "tinybert",
+            "transformers:TinyBert",
+            "Jiao et al. (2020)",
+            "embeddings, hidden states, attention; then answers",
+        ),
+        ("minilm", "transformers:MiniLm", "Wang et al. (2020)", "the last layer's attention and value relations"),
     ):
         register(name, f"kdbench_language.{target}", family="language", source=source, summary=summary)
 

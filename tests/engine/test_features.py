@@ -60,3 +60,9 @@ def test_a_tap_collects_outputs_and_inputs_without_changing_the_answer():
 def test_an_unknown_feature_is_refused_with_what_the_model_has():
     with pytest.raises(ModelMismatch, match=r"(?s)model 'm' has no feature 'stage2'.*it has: stage1, penultimate"):
         resolve(Declared(), "stage2", "m")
+
+
+def test_aliases_stand_for_stages_where_a_model_names_other_features_too():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    model.feature_layers = {"embeddings": "0", "stage1": "1", "stage2": "2", "query1": "0", "penultimate": "2:input"}
+    assert [resolve(model, alias, "mine") for alias in ("first", "middle", "last")] == ["1", "1", "2"]
