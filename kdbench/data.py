@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Task = Literal["binary", "multiclass", "multilabel", "retrieval", "seq2seq", "span-qa"]
+Task = Literal["binary", "multiclass", "language-modeling", "multilabel", "retrieval", "seq2seq", "span-qa"]
 TASKS: tuple[Task, ...] = get_args(Task)
 Preprocess = Literal["standardize", "image", "none"]
 SplitName = Literal["train", "validation", "test"]
 DEFAULT_VIEW = "input"
+IGNORED_LABEL = -100
+"""The label of a token that is neither learnt nor scored: padding, or one that a masked language model was shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +25,11 @@ class Data:
     Args:
         inputs: one array per view, or one array for a single view; shape (N, ...), any numeric dtype.
             Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1].
-        labels: class indices, shape (N,), integers in [0, len(classes)).
-        classes: class names, in the order of their indices.
-        task: "binary" (two classes) or "multiclass".
+        labels: class indices, shape (N,), integers in [0, len(classes)). For "language-modeling" one for each token of
+            an item, shape (N, L): what the model is to say at that place, or -100 where it is not asked.
+        classes: class names, in the order of their indices; for "language-modeling" the vocabulary.
+        task: "binary" (two classes), "multiclass", or "language-modeling" (inputs are token indices, (N, L), not
+            preprocessed).
         split: optional official split: for each item "train", "validation" or "test". What it leaves out
             (no validation, say) is drawn from train, stratified.
         groups: optional group of each item (person, document); a group never crosses splits.

@@ -70,7 +70,7 @@ def needs(
 
 @dataclass(slots=True)
 class Outputs:
-    """What a model said of a batch: logits (N, classes), named features, and the inputs it saw."""
+    """What a model said of a batch: logits (N, classes), or (N, L, classes) of tokens, features, the inputs it saw."""
 
     logits: Tensor
     features: Mapping[str, Tensor]
@@ -84,7 +84,7 @@ class Batch:
     Attributes:
         inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view. With several
             processes (`--devices`) N is this one's share of the batch.
-        labels: class indices, int64, shape (N,).
+        labels: class indices, int64, shape (N,); for a language-modeling task (N, L), -100 where nothing is asked.
         index: position of each item in the train split, int64, shape (N,): the key of a memory bank.
         progress: how far the training is, in [0, 1).
         epoch: 0-based.
@@ -98,10 +98,10 @@ class Batch:
     epoch: int
 
     def cross_entropy(self, logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy against the labels, in nats; a scalar."""
+        """Mean cross-entropy against the labels, in nats; a scalar. Tokens labelled -100 are not counted."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, self.labels, label_smoothing=label_smoothing)
+        return cross_entropy(logits.flatten(0, -2), self.labels.flatten(), label_smoothing=label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ class Pair:
         dataset: what the student sees of the data.
         batch_size: how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
         shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
+        teacher_dataset: what the teacher sees of the data.
         teacher_recipe: what the teacher was trained with; None where it came trained.
         maker: behind `new_model`; None for a pair that was put together by hand.
     """
@@ -154,6 +155,7 @@ class Pair:
     steps_per_epoch: int
     batch_size: int = 64
     shared_view: bool = True
+    teacher_dataset: DatasetInfo | None = None
     teacher_recipe: Recipe | None = None
     maker: ModelMaker | None = field(default=None, repr=False)
 

@@ -35,6 +35,7 @@ METRICS: dict[str, MetricInfo] = {
     "roc_auc": MetricInfo("ROC AUC", percent=False),
     "average_precision": MetricInfo("average precision", percent=False),
     "log_loss": MetricInfo("log-loss", higher_is_better=False, bounded=False, percent=False),
+    "perplexity": MetricInfo("perplexity", higher_is_better=False, bounded=False, percent=False),
     "ece": MetricInfo("ECE", higher_is_better=False, percent=False),
     "brier": MetricInfo("Brier", higher_is_better=False, bounded=False, percent=False),
     "agreement": MetricInfo("agreement"),

@@ -95,7 +95,9 @@ def check_model(factory: Factory, info: DatasetInfo) -> None:
     for _ in range(2):
         torch.manual_seed(0)
         model = build_model(entry, info)
-        example = torch.randn(2, *info.input_shape)
+        tokens = info.task == "language-modeling"
+        size = (2, *info.input_shape)
+        example = torch.randint(info.num_classes, size).float() if tokens else torch.randn(size)
         inspect_model(model, entry, info, example, ())
         outputs.append(model.eval()(example))
     assert outputs[0].equal(outputs[1]), "two builds from the same seed give different logits"

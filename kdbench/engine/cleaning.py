@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.data import Data, Preprocess, SplitName, Task
+from kdbench.engine.tokens import check_tokens
 from kdbench.errors import InvalidData
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
-_TASKS: tuple[Task, ...] = ("binary", "multiclass")
+_TASKS: tuple[Task, ...] = ("binary", "multiclass", "language-modeling")
 _CHUNK_BYTES = 1 << 24
 
 
@@ -33,6 +34,13 @@ class Checked:
     classes: tuple[str, ...]
     official: NDArray[np.str_] | None
     groups: NDArray[np.int64] | None
+
+    @property
+    def strata(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """What the split keeps in proportion, with its names: classes, or nothing where an item is many tokens."""
+        if self.labels.ndim == 1:
+            return self.labels, self.classes
+        return np.zeros(len(self.labels), dtype=np.int64), ("any",)
 
     @property
     def removed(self) -> int:
@@ -55,7 +63,10 @@ def check_and_clean(name: str, data: object) -> Checked:
     if not views:
         raise InvalidData(f"dataset {name!r} has no inputs", "inputs is an empty mapping", "give at least one view")
     preprocess = _preprocess(name, data, views)
-    labels = _labels(name, data.labels, classes)
+    if data.task == "language-modeling":
+        labels = check_tokens(name, views, preprocess, data.labels, classes)
+    else:
+        labels = _labels(name, data.labels, classes)
     for view, array in views.items():
         _check_length(name, f"view {view!r}", len(array), len(labels))
     official = _official(name, data.split, len(labels))
@@ -220,7 +231,7 @@ def _without_duplicates(
         other = first.setdefault(digest, item)
         if other == item:
             continue
-        if labels[other] != labels[item] or other in conflicting:
+        if not np.array_equal(labels[other], labels[item]) or other in conflicting:
             conflicting |= {other, item}
         elif rank is not None and rank[item] > rank[other]:
             first[digest] = item

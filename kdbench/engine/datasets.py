@@ -34,7 +34,7 @@ class Split:
 
     Args:
         inputs: one float32 tensor per view, shape (N, ...).
-        labels: int64, shape (N,).
+        labels: int64, shape (N,), or (N, L) for a language-modeling task.
         index: int64, shape (N,): the items' positions in the raw data, ascending.
     """
 
@@ -49,8 +49,8 @@ class Dataset:
 
     Args:
         name: as it was selected.
-        task: "binary" or "multiclass".
-        classes: class names, by index.
+        task: "binary", "multiclass" or "language-modeling".
+        classes: class names, or tokens, by index.
         train, validation, test: the splits; none shares an item, or an exact copy of one, with another.
         fingerprint: SHA-256, hex, of the cleaned data and of everything that decides its splits; the fold is not in it.
         views: names of the views.
@@ -125,7 +125,7 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
     Raises: InvalidData, naming the dataset, the place and what to do.
     """
     checked = check_and_clean(name, data)
-    arguments = (name, checked.labels, checked.classes, checked.official, checked.groups)
+    arguments = (name, *checked.strata, checked.official, checked.groups)
     if fold is None and folds is None:
         split = draw_split(*arguments)
     elif fold is not None and folds is not None:

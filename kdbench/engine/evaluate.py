@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.peers import ALONE, Peers
+from kdbench.engine.tokens import count_scored, scored
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -19,7 +20,7 @@ BATCH = 512
 
 @torch.inference_mode()
 def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
-    """Logits (N, C) in float32 on the inputs' device, in evaluation mode; the model's mode is restored."""
+    """Logits (N, ..., C) in float32 on the inputs' device, in evaluation mode; the model's mode is restored."""
     training = model.training
     model.eval()
     with fabric.autocast():
@@ -29,20 +30,20 @@ def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
 
 
 def evaluate(model: nn.Module, data: Views, fabric: Fabric, peers: Peers = ALONE) -> dict[str, float]:
-    """Mean cross-entropy in nats and accuracy on a split; several processes share its items."""
+    """Mean cross-entropy in nats and accuracy on a split, of items or of tokens; several processes share its items."""
     if peers.size > 1:
         return _evaluate_together(model, data, fabric, peers)
-    logits = predict(model, data.student, fabric)
-    loss = nn.functional.cross_entropy(logits, data.labels)
-    accuracy = (logits.argmax(1) == data.labels).float().mean()
+    logits, labels = scored(predict(model, data.student, fabric), data.labels)
+    loss = nn.functional.cross_entropy(logits, labels)
+    accuracy = (logits.argmax(1) == labels).float().mean()
     return {"loss": float(loss), "accuracy": float(accuracy)}
 
 
 def _evaluate_together(model: nn.Module, data: Views, fabric: Fabric, peers: Peers) -> dict[str, float]:
     mine = slice(peers.rank, None, peers.size)
-    labels = data.labels[mine]
-    logits = predict(model, data.student[mine], fabric)
+    logits, labels = scored(predict(model, data.student[mine], fabric), data.labels[mine])
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     totals = torch.stack([loss.double(), (logits.argmax(1) == labels).sum().double()])
     loss_sum, hits = peers.add(totals).tolist()
-    return {"loss": loss_sum / len(data.labels), "accuracy": hits / len(data.labels)}
+    count = count_scored(data.labels)
+    return {"loss": loss_sum / count, "accuracy": hits / count}

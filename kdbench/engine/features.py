@@ -56,7 +56,8 @@ def resolve(model: nn.Module, name: str, model_name: str) -> str:
 
 def _without_alias(model: nn.Module, name: str) -> str:
     layers = feature_layers(model)
-    stages = [layer for layer in layers if layer != "penultimate"] or list(layers)
+    stages = [layer for layer in layers if layer.startswith("stage")]
+    stages = stages or [layer for layer in layers if layer != "penultimate"] or list(layers)
     if name in ALIASES and stages:
         return stages[{"first": 0, "middle": (len(stages) - 1) // 2, "last": -1}[name]]
     return name

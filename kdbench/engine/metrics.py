@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.data import Task
 from kdbench.errors import Diverged
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Averages = dict[str, float]
+
+
+class Score(Protocol):
+    """Metrics by name, from probabilities (N, C) and labels (N,)."""
+
+    def __call__(
+        self, probabilities: Probabilities, labels: Labels, *, teacher_probabilities: Probabilities | None = None
+    ) -> dict[str, float | None]:
+        """Every metric of one split."""
+
 
 CALIBRATION_BINS = 15
 TOP = 5
@@ -38,9 +49,7 @@ def score(
 
     Raises: Diverged for a probability that is not finite.
     """
-    if not np.isfinite(probabilities).all():
-        item = int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])
-        raise Diverged("the student's answers are not finite", f"item {item} of the split is the first", "lower the lr")
+    _check_finite(probabilities)
     num_classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     counts = np.array(confusion(probabilities, labels, num_classes))
@@ -55,6 +64,43 @@ def score(
     if teacher_probabilities is not None:
         scores["agreement"] = float((predicted == teacher_probabilities.argmax(axis=1)).mean())
     return scores
+
+
+def score_tokens(
+    probabilities: Probabilities, labels: Labels, *, teacher_probabilities: Probabilities | None = None
+) -> dict[str, float | None]:
+    """The metrics of `score` that weigh every token alike, and perplexity = e^(log-loss).
+
+    Args, Raises: as for `score`; a row is a token, a column one of the vocabulary.
+    """
+    _check_finite(probabilities)
+    right = probabilities.argmax(axis=1) == labels
+    scores: dict[str, float | None] = {"accuracy": float(right.mean())}
+    if probabilities.shape[1] > TOP:
+        scores["top5_accuracy"] = _top_accuracy(probabilities, labels, TOP)
+    log_loss = _log_loss(probabilities, labels)
+    scores |= {"log_loss": log_loss, "perplexity": float(np.exp(log_loss))}
+    scores["ece"] = _calibration_error(probabilities, right)
+    if teacher_probabilities is not None:
+        scores["agreement"] = float((probabilities.argmax(axis=1) == teacher_probabilities.argmax(axis=1)).mean())
+    return scores
+
+
+def scores_of(task: Task) -> Score:
+    """How a task is scored."""
+    return score_tokens if task == "language-modeling" else score
+
+
+def token_predictions(probabilities: Probabilities, labels: Labels) -> dict[str, NDArray[Any]]:
+    """What is kept of the answers to many tokens: the predicted one, and the probability of the right one."""
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return {"predicted": probabilities.argmax(axis=1), "label_probabilities": own.astype(np.float32)}
+
+
+def _check_finite(probabilities: Probabilities) -> None:
+    if not np.isfinite(probabilities).all():
+        item = int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])
+        raise Diverged("the student's answers are not finite", f"item {item} of the split is the first", "lower the lr")
 
 
 def confusion(probabilities: Probabilities, labels: Labels, num_classes: int) -> list[list[int]]:

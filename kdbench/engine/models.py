@@ -44,7 +44,8 @@ def inspect_model(
 ) -> ModelInfo:
     """Run the model once on a few items and report its feature shapes; its state is left as it was.
 
-    Raises: ModelMismatch where it cannot take the inputs, or its logits are not (N, classes).
+    Raises: ModelMismatch where it cannot take the inputs, or its logits are not (N, classes); for a language-modeling
+    task (N, L, classes).
     """
     training, tap = model.training, FeatureTap(model, features, entry.name)
     model.eval()
@@ -59,7 +60,8 @@ def inspect_model(
     finally:
         tap.close()
         model.train(training)
-    expected = (len(example), info.num_classes)
+    tokens = info.input_shape[:1] if info.task == "language-modeling" else ()
+    expected = (len(example), *tokens, info.num_classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelMismatch(

@@ -21,7 +21,7 @@ from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.measures import measure
-from kdbench.engine.metrics import confusion, score
+from kdbench.engine.metrics import confusion, scores_of, token_predictions
 from kdbench.engine.models import Maker, Side, build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
@@ -185,6 +185,7 @@ def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher:
             },
             run.seed,
         ),
+        teacher_dataset=teacher_info,
     )
 
 
@@ -215,12 +216,11 @@ def _evaluate(
 
     Of a trial only those on the validation split: what is not computed cannot be tuned on.
     """
-    validation = probabilities(model, data.validation.student, fabric)
-    val_metrics = score(validation, data.dataset.validation.labels.numpy())
+    score = scores_of(data.dataset.task)
+    val_metrics = score(*probabilities(model, data.validation, fabric))
     if run.trial:
         return {}, {"val_metrics": val_metrics}
-    labels = data.dataset.test.labels.numpy()
-    answers = probabilities(model, data.test.student, fabric)
+    answers, labels = probabilities(model, data.test, fabric)
     metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
     plugin_metrics = {
         entry.name: _plugin_metric(entry, answers, labels)
@@ -228,10 +228,12 @@ def _evaluate(
         if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
     }
     measured = measure(run.measures, catalog, model, data.test)
-    return {"probabilities": answers.astype(np.float32), "labels": labels}, {
+    tokens = data.dataset.task == "language-modeling"
+    predictions = token_predictions(answers, labels) if tokens else {"probabilities": answers.astype(np.float32)}
+    return {**predictions, "labels": labels}, {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,
-        "confusion": confusion(answers, labels, len(data.dataset.classes)),
+        "confusion": [] if tokens else confusion(answers, labels, len(data.dataset.classes)),
     }
 
 

@@ -17,11 +17,12 @@ from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_ke
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.evaluate import predict
-from kdbench.engine.metrics import score
+from kdbench.engine.metrics import scores_of
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import TEACHER_SEED, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
+from kdbench.engine.tokens import scored
 from kdbench.engine.train import Trainer, Views
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
 from kdbench.plan import Run
@@ -64,8 +65,8 @@ def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: Epoch
         if not pretrained:
             pair = Pair(info, inspected, None, recipe.epochs, steps_per_epoch(len(train.labels), recipe.batch_size))
             train_supervised("teacher", fabric, pair, train, validation, recipe, TEACHER_SEED, on_epoch)
-        answers = probabilities(module, test.student, fabric)
-        return TrainedTeacher(score(answers, dataset.test.labels.numpy()), answers.astype(np.float32))
+        answers, labels = probabilities(module, test, fabric)
+        return TrainedTeacher(scores_of(dataset.task)(answers, labels), answers.astype(np.float32))
 
     made_by = weights_fingerprint(model) if pretrained else recipe
     together = (run.devices,) if run.devices > 1 and not pretrained else ()
@@ -115,10 +116,13 @@ def teacher_source(
     return LiveTeacher(teacher.module, needs, name, trains=False)
 
 
-def probabilities(model: nn.Module, inputs: Tensor, fabric: Fabric) -> NDArray[np.float64]:
-    """Class probabilities (N, C), evaluation mode, softmax in float64 (which Apple's GPUs lack) on the CPU."""
-    answers: NDArray[np.float64] = predict(model, inputs, fabric).cpu().double().softmax(1).numpy()
-    return answers
+def probabilities(model: nn.Module, data: Views, fabric: Fabric) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Class probabilities (R, C) and labels (R,) of the items, or of the tokens that are scored.
+
+    Evaluation mode, softmax in float64 (which Apple's GPUs lack) on the CPU.
+    """
+    logits, labels = scored(predict(model, data.student, fabric), data.labels)
+    return logits.cpu().double().softmax(1).numpy(), labels.cpu().numpy()
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:

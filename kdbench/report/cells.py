@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 _ERROR_LENGTH = 300
-_METRICS = ("f1_macro", "roc_auc", "agreement", "log_loss", "ece")
+_METRICS = ("f1_macro", "roc_auc", "perplexity", "agreement", "log_loss", "ece")
 
 T = TypeVar("T")
 

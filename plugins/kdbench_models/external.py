@@ -72,10 +72,37 @@ def _set_where_known(config: Any, **values: object) -> None:
             setattr(config, key, value)
 
 
+_PARTS = {
+    "query": ("query", "q_lin", "q_proj"),
+    "key": ("key", "k_lin", "k_proj"),
+    "value": ("value", "v_lin", "v_proj"),
+}
+
+
+def _attention_parts(paths: list[str], layers: tuple[str, int] = ("", 0)) -> dict[str, str]:
+    """Paths of the embeddings and of each layer's queries, keys and values, as far as they are named as usual."""
+    embeddings = next((path for path in paths if path.endswith(".embeddings")), None)
+    found = {} if embeddings is None else {"embeddings": embeddings}
+    prefix, count = layers
+    for part, names in _PARTS.items():
+        own = {
+            number: path
+            for path in paths
+            for number in [path.removeprefix(f"{prefix}.").partition(".")[0]]
+            if path.startswith(f"{prefix}.") and path.rpartition(".")[2] in names
+        }
+        if len(own) == count:
+            found |= {f"{part}{int(number) + 1}": path for number, path in own.items()}
+            found |= {part: own[str(count - 1)]} if count else {}
+    return found
+
+
 class TransformersClassifier(nn.Module):
     """A Hugging Face classifier that takes one tensor, or a mapping of its named inputs, and returns logits.
 
-    Its first list of layers gives the stages; the input of its last linear layer is the penultimate feature.
+    Its first list of layers gives the stages; the input of its last linear layer is the penultimate feature. Where they
+    can be told by their names, `embeddings` and each layer's `query1`, `key1`, `value1`... are features too, those of
+    the last layer also as `query`, `key` and `value`. `attention_heads` and `padding_index` are its configuration's.
     """
 
     def __init__(self, model: Any, images: bool) -> None:
@@ -86,7 +113,10 @@ class TransformersClassifier(nn.Module):
         lists = [(path, len(module)) for path, module in modules if isinstance(module, nn.ModuleList) and len(module)]
         linear = [path for path, module in modules if isinstance(module, nn.Linear)]
         self.feature_layers = {f"stage{i + 1}": f"{path}.{i}" for path, count in lists[:1] for i in range(count)}
+        self.feature_layers |= _attention_parts([path for path, _ in modules], *lists[:1])
         self.feature_layers["penultimate"] = f"{linear[-1]}:input"
+        self.attention_heads: int | None = getattr(model.config, "num_attention_heads", None)
+        self.padding_index: int | None = None if images else getattr(model.config, "pad_token_id", None)
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Logits, shape (N, classes)."""

@@ -118,3 +118,9 @@ def test_an_activation_in_place_does_not_overwrite_what_it_was_given():
     torch.testing.assert_close(features["stage1:pre"], model.a[1][0](model.a[0](x)))
     assert (features["stage1:pre"] < 0).any()
     torch.testing.assert_close(features["stage1"], nn.functional.leaky_relu(features["stage1:pre"]))
+
+
+def test_aliases_stand_for_stages_where_a_model_names_other_features_too():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    model.feature_layers = {"embeddings": "0", "stage1": "1", "stage2": "2", "query1": "0", "penultimate": "2:input"}
+    assert [resolve(model, alias, "mine") for alias in ("first", "middle", "last")] == ["1", "1", "2"]

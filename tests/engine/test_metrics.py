@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from kdbench.engine.metrics import confusion, roc_points, score
+from kdbench.engine.metrics import confusion, roc_points, score, score_tokens
 from kdbench.errors import Diverged
 from kdbench.metric_info import METRICS
 
@@ -145,4 +145,6 @@ def test_answers_that_are_not_finite_are_divergence(bad):
 
 def test_every_metric_is_described_and_every_description_is_of_a_metric():
     p = np.random.default_rng(0).dirichlet(np.ones(7), 50)
-    assert set(score(p, np.arange(50) % 7, teacher_probabilities=p)) == set(METRICS)
+    labels = np.arange(50) % 7
+    found = [each(p, labels, teacher_probabilities=p) for each in (score, score_tokens)]
+    assert set().union(*found) == set(METRICS)
