@@ -47,7 +47,7 @@ class Setting:
             )
         ]
         steps = -(-len(self.train.labels) // self.recipe.batch_size)
-        return Pair(self.info, *models, self.recipe.epochs, steps, self.teacher_info)
+        return Pair(self.info, *models, self.recipe.epochs, steps, teacher_dataset=self.teacher_info)
 
 
 @dataclass(frozen=True)

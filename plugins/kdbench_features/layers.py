@@ -80,9 +80,9 @@ class LayerPairs(kdbench.Method):
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and the summed terms."""
-        return {"ce": batch.cross_entropy(student.logits), **self.matching(batch, student, teacher)}
+        return {"ce": batch.cross_entropy(student.logits), **self.layer_terms(batch, student, teacher)}
 
-    def matching(self, batch, student, teacher):
+    def layer_terms(self, batch, student, teacher):
         """The terms summed over the pairs of layers."""
         total = {}
         for number, (one, other) in enumerate(self.paired(student, teacher)):

@@ -27,7 +27,7 @@ class TwoStages(LayerPairs):
     def loss(self, batch, student, teacher):
         """The terms of the stage that the training is in."""
         if batch.progress < self.first_stage:
-            return self.matching(batch, student, teacher)
+            return self.layer_terms(batch, student, teacher)
         found = {"ce": batch.cross_entropy(student.logits)}
         if self.kd:
             found["kd"] = self.kd * kdbench.kernels.kd_kl(student.logits, teacher.logits, self.temperature)

@@ -1,1 +1,1 @@
-"""Puts this directory on the path of its tests, for `digits_bench`."""
+"""Puts this directory on the path of its tests, for `small_training`."""

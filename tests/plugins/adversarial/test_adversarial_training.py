@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from digits_bench import Bench, Trained, check_same, make_bench
+from small_training import Bench, Trained, check_same, make_bench
 
 from kdbench.engine.context import EpochListener, RunContext
 from kdbench.engine.run import execute_run

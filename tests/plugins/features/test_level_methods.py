@@ -129,7 +129,9 @@ def test_residual_networks_tell_their_sums_and_the_norms_that_lead_to_them(build
 
 def test_ofd_refuses_a_teacher_without_batch_norm_and_names_the_way_out():
     pair = with_norm(MAPS[0])
-    bare = dataclasses.replace(pair.teacher, module=nn.Sequential(nn.Identity(), nn.ReLU()))
+    module = nn.Sequential(nn.Identity(), nn.ReLU())
+    module.feature_layers = {"t": "1:input"}
+    bare = dataclasses.replace(pair.teacher, module=module)
     pair = dataclasses.replace(pair, teacher=bare)
     with pytest.raises(kdbench.MethodRefused, match=r"(?s)'ofd'.*teacher 'big', 't': '1:input'.*margins=measured"):
         Overhaul(**LAYERS).check(pair)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from digits_bench import Bench, check_same, make_bench
+from small_training import Bench, check_same, make_bench
 
 from kdbench.testing import check_method
 from kdbench_gradients.alignment import GradientAlignment

@@ -55,7 +55,7 @@ def make_pair(widths: tuple[int, int], student: nn.Module | None = None, teacher
         ModelInfo(name, module or Described(), dict.fromkeys((*PARTS, *LAST), (LENGTH, width)))
         for name, width, module in (("small", widths[0], student), ("big", widths[1], teacher))
     ]
-    return Pair(info, *models, 1, 10, info)
+    return Pair(info, *models, 1, 10, teacher_dataset=info)
 
 
 def built(method: kdbench.Method, pair: Pair) -> kdbench.Method:
