@@ -51,14 +51,14 @@ class BoundarySamples(kdbench.Method):
         weight = self.weight * max(0.0, 1 - batch.progress / self.until)
         if weight:
             right = (target.argmax(1) == batch.labels) & (ours.argmax(1) == batch.labels)
-            moved, theirs, found = self._moved(trainer.teacher_logits, batch, target)
+            moved, theirs, found = self.boundary(trainer.teacher_logits, batch, target)
             share = (found & right).to(theirs.dtype)
             answers = trainer.student_outputs(replace(batch, inputs=moved)).logits
             share = share / share.mean().clamp_min(1 / len(share))
             terms["bss"] = weight * fused(answers, theirs, self.temperature, row_weight=share)
         return trainer.optimize(terms)
 
-    def _moved(self, teacher, batch, target):
+    def boundary(self, teacher, batch, target):
         """The batch towards the boundary (N, ...), the teacher's logits there, and which items are across it."""
         import torch
 

@@ -8,7 +8,7 @@ from kdbench_gradients.frame import AtFeature, Of, chosen_logit, slope
 
 
 class AttentionFromGradients(AtFeature):
-    """The attention distillation of learning without memorizing (Dhar et al., 2019, sec. 3).
+    """The attention distillation of learning without memorizing (Dhar et al., 2019).
 
     kd + weight · mean over items of ‖Q_s/‖Q_s‖₂ − Q_t/‖Q_t‖₂‖₁. Q is the class-activation map of Grad-CAM (Selvaraju et
     al., 2017, eq. 1-2), flat: ReLU(Σ_k a_k A_k), A_k the k-th channel of the feature and a_k the mean over positions of

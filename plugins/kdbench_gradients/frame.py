@@ -90,7 +90,7 @@ def slope(values, at, *, learnt=False, keep=False):
 
 
 def chosen_logit(of, batch, student, teacher):
-    """(student's, teacher's) logit, each (N,), of the label's class or of the one that the teacher finds largest."""
+    """(student's, teacher's) logit, each (N, 1), of the label's class or of the one that the teacher finds largest."""
     classes = (batch.labels if of == "label" else teacher.logits.argmax(1))[:, None]
     return student.logits.gather(1, classes), teacher.logits.gather(1, classes)
 

@@ -278,7 +278,7 @@ def test_bss_finds_items_just_over_the_boundary():
     inputs, labels = rightly_labelled(4, 60, teacher)
     method, batch = BoundarySamples(), make_batch(inputs[:-1], labels[:-1])
     torch.manual_seed(0)
-    moved, logits, found = method._moved(teacher, batch, teacher(inputs[:-1]).detach())
+    moved, logits, found = method.boundary(teacher, batch, teacher(inputs[:-1]).detach())
     assert found.double().mean() > 0.5
     assert logits.equal(teacher(moved).detach())
     top = logits[found].topk(2).values

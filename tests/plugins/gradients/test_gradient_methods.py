@@ -105,6 +105,16 @@ def test_sobolev_is_the_formula_along_directions_of_the_runs_random_stream(of, i
     assert number(found["sobolev"]) == pytest.approx(expected, **CLOSE)
 
 
+def test_sobolevs_directions_are_uniform_so_that_its_mean_is_the_frobenius_distance_by_the_classes():
+    student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(24, CLASSES)).double() for _ in range(2))
+    x = random_inputs(4000).requires_grad_()
+    batch = Batch(x, x, torch.zeros(4000, dtype=torch.long), torch.arange(4000), 0.0, 0)
+    torch.manual_seed(0)
+    found = Sobolev(of="logits").loss(batch, Outputs(student(x), {}, x), Outputs(teacher(x), {}, x))
+    distance = (student[1].weight - teacher[1].weight).square().sum().item()
+    assert CLASSES * number(found["sobolev"]) == pytest.approx(distance, rel=0.03)
+
+
 @pytest.mark.parametrize("items", [1, 3])
 @pytest.mark.parametrize("of", ["label", "teacher"])
 @pytest.mark.parametrize(("norm", "power"), [("l1", 1), ("l2", 2)])
