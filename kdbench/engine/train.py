@@ -83,7 +83,7 @@ class Trainer:
             self._join_peers()
         self.method_optimizers = dict(method.optimizers(pair))
         self._trained = [p for p in self._parameters() if p.requires_grad]
-        self.optimizer: Any = make_optimizer(self._trained, recipe)
+        self.optimizer: Any = make_optimizer(self._trained, recipe, undecayed=method.undecayed())
         self._weight, self._averaged = 1.0, False
         if self.peers.size > 1:
             for name, optimizer in {"": self.optimizer, **self.method_optimizers}.items():
@@ -195,8 +195,8 @@ class Trainer:
         order = torch.randperm(items, generator=order_stream).to(data.labels.device)
         shared = data.teacher is data.student
         for number, index in enumerate(torch.split(order, size)):
-            if len(index) == 1 and items > 1:
-                continue  # batch norm has no variance of a single item
+            if len(index) == 1 and min(size, items) > 1:
+                continue  # a rest, of which batch norm has no variance
             self.samples += len(index)
             part = None
             if self.peers.size > 1:
