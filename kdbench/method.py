@@ -276,7 +276,10 @@ class Method:
         return dict(cls._hints)
 
     def check(self, pair: Pair) -> None:
-        """Raise `MethodRefused` where the pair cannot be served; called once the models are built."""
+        """Raise `MethodRefused` where the pair cannot be served.
+
+        Asked of untrained models before anything is trained, and again when the run begins.
+        """
 
     def build(self, pair: Pair) -> nn.Module | None:
         """The method's own modules (projectors, discriminators, learnt temperatures), kept as `self.module`.
@@ -284,6 +287,18 @@ class Method:
         Their parameters are trained with the student's optimiser, unless `optimizers` takes them.
         """
         return None
+
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """Parameters that the recipe's weight decay leaves alone.
+
+        By default those of `module` that belong to no layer of torch: a decay would pull a learnt temperature or
+        variance towards a number that means nothing.
+        """
+        if self.module is None:
+            return ()
+        from kdbench.engine.optim import bare_parameters
+
+        return bare_parameters(self.module)
 
     def optimizers(self, pair: Pair) -> Mapping[str, Any]:
         """Optimisers that the method steps itself, in `step`; their parameters are left out of the student's."""

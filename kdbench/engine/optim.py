@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,23 +13,51 @@ from kdbench.recipe import Recipe
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], recipe: Recipe, lr: float | None = None
+    parameters: Iterable[nn.Parameter],
+    recipe: Recipe,
+    lr: float | None = None,
+    undecayed: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser, fused where the device has it and no loss scale has to be taken out before clipping."""
+    """The recipe's optimiser, fused where the device has it and no loss scale has to be taken out before clipping.
+
+    Those of the parameters that are in `undecayed` too are a group of their own, without weight decay.
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    apart = {id(parameter) for parameter in undecayed}
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in trained if id(parameter) not in apart]},
+        {"params": [parameter for parameter in trained if id(parameter) in apart], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
     lr = recipe.lr if lr is None else lr
     scaled = recipe.precision == "16-mixed"
     fused = not scaled and all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
     if recipe.optimizer == "sgd":
         sgd = torch.optim.SGD(
-            trained, lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=fused
+            groups, lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=fused
         )
         if recipe.momentum:  # torch's fused SGD fails where a parameter has its first gradient later than the others
             for parameter in trained:
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(trained, lr, weight_decay=recipe.weight_decay, fused=fused)
+    return kind(groups, lr, weight_decay=recipe.weight_decay, fused=fused)
+
+
+def bare_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that belong to no layer of torch, nor to a class derived from one: temperatures, variances.
+
+    They are those of an `nn.ParameterList` or `nn.ParameterDict`, and those that a module of one's own holds itself.
+    """
+    owners = (each for each in module.modules() if not _is_layer(type(each)))
+    return [parameter for owner in owners for parameter in owner.parameters(recurse=False)]
+
+
+def _is_layer(kind: type) -> bool:
+    return any(base.__module__.startswith("torch.nn.") and base.__module__ not in _NO_LAYERS for base in kind.__mro__)
+
+
+_NO_LAYERS = {nn.Module.__module__, nn.Sequential.__module__}
 
 
 def lr_factor(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -> float:

@@ -123,7 +123,7 @@ class Trainer:
         self._trained = [p for p in self._parameters() if p.requires_grad]
         self.optimizer: Any = None  # a model without parameters to train can be scored all the same
         if self._trained:
-            self.optimizer = make_optimizer(self._trained, self.recipe)
+            self.optimizer = make_optimizer(self._trained, self.recipe, undecayed=self.method.undecayed())
             self._share_steps("", self.optimizer)
             if not self._plain:
                 self.optimizer = self.fabric.setup_optimizers(self.optimizer)
@@ -235,8 +235,8 @@ class Trainer:
         order = torch.randperm(items, generator=order_stream).to(data.labels.device)
         shared = data.teacher is data.student
         for number, index in enumerate(torch.split(order, size)):
-            if len(index) == 1 and items > 1:
-                continue  # batch norm has no variance of a single item
+            if len(index) == 1 and min(size, items) > 1:
+                continue  # a rest, of which batch norm has no variance
             self.samples += len(index)
             part = None
             if self.peers.size > 1:

@@ -33,12 +33,12 @@ class FlowOfSolution(TwoStages):
         """Also refuse a single layer, which flows nowhere."""
         super().check(pair)
         if len(self.student_layers) < 2:
-            self.refuse(
-                "it compares two layers of a model with each other",
-                f"student_layers {self.student_layers}, teacher_layers {self.teacher_layers}",
-                f"""--set '{self.name}.student_layers=["first","last"]' """
-                f"""--set '{self.name}.teacher_layers=["first","last"]'""",
-            )
+            layers = f"student_layers {self.student_layers}, teacher_layers {self.teacher_layers}"
+            self.refuse("it compares two layers of a model with each other", layers, self._example())
+
+    def _example(self):
+        sides = (f'--set \'{self.name}.{side}_layers=["first","last"]\'' for side in ("student", "teacher"))
+        return " ".join(sides)
 
     def matching(self, batch, student, teacher):
         """The mean squared difference of the matrices, summed over consecutive layers."""

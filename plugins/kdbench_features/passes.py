@@ -7,8 +7,8 @@ def batches(trainer, epoch):
     """The training items as they are, without augmentation, in an order drawn anew for each epoch."""
     import torch
 
-    data = trainer.train_data
-    for index in torch.randperm(len(data.labels)).split(trainer.recipe.batch_size):
-        if len(index) > 1 or len(data.labels) == 1:
+    data, size = trainer.train_data, trainer.recipe.batch_size
+    for index in torch.randperm(len(data.labels)).split(size):
+        if len(index) > 1 or min(size, len(data.labels)) == 1:
             index = index.to(data.labels.device)
             yield kdbench.Batch(data.student[index], data.teacher[index], data.labels[index], index, 0.0, epoch)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
 
-from kdbench.engine.optim import lr_factor, make_optimizer
+from kdbench.engine.optim import bare_parameters, lr_factor, make_optimizer
 from kdbench.recipe import Recipe
 
 STEPS, PER_EPOCH, LR = 40, 4, 0.5
@@ -76,3 +76,36 @@ def test_a_parameter_may_get_its_first_gradient_later_than_the_others(optimizer)
     late.grad = torch.ones(2)
     made.step()
     torch.testing.assert_close(late, torch.full((2,), 0.9))
+
+
+class Learnt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(()))
+        self.layers = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), Wider(2, 3))
+        self.listed = nn.ParameterList([torch.ones(2, 2)])
+        self.named = nn.ParameterDict({"a": torch.ones(3, 1, 1)})
+
+
+class Wider(nn.Linear):
+    pass
+
+
+def test_bare_parameters_are_those_of_no_layer():
+    module = Learnt()
+    bare = {id(parameter) for parameter in bare_parameters(module)}
+    names = {name for name, parameter in module.named_parameters() if id(parameter) in bare}
+    assert names == {"temperature", "listed.0", "named.a"}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_undecayed_parameters_keep_their_value_without_a_gradient(optimizer):
+    decayed, left, frozen = (nn.Parameter(torch.ones(2), requires_grad=grad) for grad in (True, True, False))
+    recipe = Recipe(optimizer=optimizer, weight_decay=0.1)
+    made = make_optimizer([decayed, left, frozen], recipe, undecayed=[left, frozen])
+    for parameter in (decayed, left):
+        parameter.grad = torch.zeros(2)
+    made.step()
+    assert (decayed < 1).all()
+    assert left.equal(torch.ones(2))
+    assert len(make_optimizer([decayed], Recipe(), undecayed=[left]).param_groups) == 1

@@ -349,3 +349,36 @@ def test_the_teacher_can_be_asked_about_other_inputs_which_is_counted():
     assert made.teacher.forward_samples == 6
     with pytest.raises(MethodRefused, match="method Plain runs the teacher, and declares no need of one"):
         trainer().teacher_logits(inputs)
+
+
+def test_batches_of_one_are_trained_on_where_the_recipe_asks_for_them():
+    made = trainer(recipe={"batch_size": 1, "epochs": 1})
+    assert [len(batch.labels) for batch in made.batches(0)] == [1] * ITEMS
+    assert [len(batch.labels) for batch in trainer(recipe={"batch_size": 4}).batches(0)] == [4] * 5
+
+
+def test_weight_decay_leaves_a_methods_bare_parameters_alone_and_the_schedule_does_not():
+    class Owns(Method):
+        def build(self, pair):
+            module = nn.Module()
+            module.scale, module.layer = nn.Parameter(torch.ones(3)), nn.Linear(2, 2)
+            return module
+
+        def loss(self, batch, student, teacher):
+            nothing = sum(0 * parameter.sum() for parameter in self.module.parameters())
+            return batch.cross_entropy(student.logits) + nothing
+
+    class Decays(Owns):
+        def undecayed(self):
+            return ()
+
+    rates = []
+    for cls, kept in ((Owns, True), (Decays, False)):
+        made = trainer(cls(), recipe={"weight_decay": 0.1, "schedule": "cosine"})
+        before = made.method.module.layer.weight.detach().clone()
+        made.run_epochs()
+        assert made.method.module.scale.equal(torch.ones(3)) == kept
+        assert (made.method.module.layer.weight.abs() < before.abs()).all()
+        rates.append({group["lr"] for group in made.optimizer.param_groups})
+    assert rates[0] == rates[1]
+    assert len(rates[0]) == 1
