@@ -166,6 +166,7 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
         ),
         epochs,
         _ITEMS // 16,
+        16,
     )
     method.check(pair)
     trainer: Trainer = Trainer(
