@@ -80,6 +80,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return _hash(definition)
 
     @cached_property
+    def pair_id(self) -> str:
+        """Stable hash of what `Method.check` looks at: runs that share it, seeds and folds, are refused together."""
+        combo = self.combo
+        models = [combo.dataset, combo.teacher, combo.student, combo.teacher_view, combo.student_view]
+        length = [self.recipe.epochs, self.recipe.batch_size, self.devices, self.folds]
+        return _hash([*models, combo.method, self.params, *length])
+
+    @cached_property
     def teacher_id(self) -> str:
         """Stable hash of what this run's teacher is trained from: runs that share it share the teacher."""
         combo = self.combo

@@ -174,6 +174,7 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
         inspect_model(teacher, entries[1], info, inputs[:2], needs.teacher_features),
         epochs,
         _ITEMS // 16,
+        batch_size=16,
         teacher_recipe=recipe,
         maker=Maker(
             Catalog(), {"student": Side(entries[0], info, inputs[:2]), "teacher": Side(entries[1], info, inputs[:2])}, 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from commands import run_kdbench
 
 import kdbench
 from kdbench.catalog import Catalog
@@ -23,6 +26,12 @@ def plugins() -> Plugins:
 def catalog(plugins: Plugins) -> Catalog:
     """What the installed plugins registered."""
     return plugins.catalog
+
+
+@pytest.fixture(name="kdbench")
+def kdbench_in_an_empty_directory(tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
+    """Run the command line in `tmp_path`; modules of tests/ can be imported."""
+    return lambda *arguments, **options: run_kdbench(tmp_path, *arguments, **options)
 
 
 class Softened(kdbench.Method):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from commands import none_works_in, read_until, start_kdbench
 
 from kdbench.device import check_devices
 from kdbench.errors import UsageError
@@ -17,22 +14,6 @@ from kdbench.records import Record
 from kdbench.store import Store
 
 SHORT = ("--set", "epochs=3", "--set", "teacher_recipe.epochs=3")
-
-
-def environment() -> dict[str, str]:
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-@pytest.fixture
-def kdbench(tmp_path):
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kdbench", *map(str, arguments)],
-            capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=300, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 def records(directory: Path) -> dict[str, Record]:
@@ -113,35 +94,16 @@ def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_command_and_the_same_command_continues(tmp_path, kdbench, sent):
     arguments = ["run", "--dataset", "wine", "--seeds", "2", *SHORT, "--devices", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdbench", *arguments], cwd=tmp_path, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    while "[2/10]" not in process.stderr.readline():
-        pass
+    process = start_kdbench(tmp_path, *arguments)
+    read_until(process, "[2/10]")
     process.send_signal(sent)
     process.communicate(timeout=60)
     assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL)
-    assert _none_works_in(tmp_path), "each process ends by itself when the command is gone"
+    assert none_works_in(tmp_path), "each process ends by itself when the command is gone"
     done = kdbench(*arguments)
     assert done.returncode == 0, done.stderr
     assert "of 10 runs are done already" in done.stderr
     assert {r.status for r in Store.open(tmp_path / "kdbench-results", create=False).records()} == {"ok"}
-
-
-def _none_works_in(directory: Path) -> bool:
-    for _ in range(100):
-        used = []
-        for link in Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                used.append(link.readlink() == directory)
-            except OSError:  # ended meanwhile, or not ours
-                continue
-        if not any(used):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.slow
@@ -153,18 +115,12 @@ def test_a_command_that_is_killed_leaves_the_users_files_alone_and_none_of_its_o
     temporary.mkdir()
     (home / "mine" / "notes.txt").write_text("precious")
     (home / "meeting").write_text("precious too")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--seeds", "4", *SHORT, "--devices", str(devices),
-         "--out", "results"],
-        cwd=home, env=environment() | {"TMPDIR": str(temporary)}, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    while "[1/20]" not in process.stderr.readline():
-        pass
+    arguments = ("run", "--dataset", "wine", "--seeds", 4, *SHORT, "--devices", devices, "--out", "results")
+    process = start_kdbench(home, *arguments, variables={"TMPDIR": str(temporary)})
+    read_until(process, "[1/20]")
     process.kill()
     process.communicate(timeout=60)
-    assert _none_works_in(home)
+    assert none_works_in(home)
     assert (home / "mine" / "notes.txt").read_text() == "precious"
     assert (home / "meeting").read_text() == "precious too"
     assert list(Store.open(home / "results", create=False).records()), "what was finished is kept"

@@ -8,33 +8,15 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from commands import COMMAND, environment, none_works_in, read_until, start_kdbench
 
 from kdbench.store import Store
 
 pytestmark = pytest.mark.slow
 SHORT = ("--set", "epochs=2", "--set", "teacher_recipe.epochs=2")
-
-
-@pytest.fixture
-def kdbench(tmp_path):
-    """Run the command line in `tmp_path`; modules of tests/ can be imported."""
-
-    def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kdbench", *map(str, arguments)],
-            capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=timeout, check=False,
-        )  # fmt: skip
-
-    return run
-
-
-def environment() -> dict[str, str]:
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def test_a_job_runs_prints_its_leaderboard_and_is_not_run_again(kdbench, tmp_path):
@@ -185,7 +167,7 @@ def test_a_full_disk_is_told_and_loses_nothing(kdbench, tmp_path, blocks, messag
     pair = ("--dataset", "wine", "--teacher", "mlp-m", "--student", "mlp-s")
     kept = kdbench("run", *pair, "--method", "scratch", "--seeds", 1, *SHORT)
     assert kept.returncode == 0, kept.stderr
-    command = " ".join(shlex.quote(part) for part in (sys.executable, "-m", "kdbench", *map(str, arguments)))
+    command = shlex.join([*COMMAND, *map(str, arguments)])
     full = subprocess.run(
         ["bash", "-c", f"ulimit -f {blocks}; exec {command}"],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
@@ -269,14 +251,9 @@ def test_a_model_that_does_not_fit_the_data_is_refused_by_name(kdbench, tmp_path
     assert error in record.error
 
 
-def test_two_processes_share_one_plan_and_one_store(tmp_path, kdbench):
-    command = [sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--seeds", "2", *SHORT, "--workers", "1"]
-    both = [
-        subprocess.Popen(
-            command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
+def test_two_processes_share_one_plan_and_one_store(tmp_path):
+    arguments = ("run", "--dataset", "wine", "--seeds", "2", *SHORT, "--workers", "1")
+    both = [start_kdbench(tmp_path, *arguments) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0], "both print the whole leaderboard"
@@ -287,13 +264,8 @@ def test_two_processes_share_one_plan_and_one_store(tmp_path, kdbench):
 
 def test_an_interrupt_keeps_what_is_finished_and_the_same_command_continues(tmp_path, kdbench):
     arguments = ["run", "--dataset", "wine", "--seeds", "4", *SHORT, "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdbench", *arguments], cwd=tmp_path, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    while "[2/20]" not in process.stderr.readline():
-        pass
+    process = start_kdbench(tmp_path, *arguments, start_new_session=True)
+    read_until(process, "[2/20]")
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -301,25 +273,10 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_command_continues(tmp_
     assert "Traceback" not in stderr
     kept = {record.run_id for record in Store.open(tmp_path / "kdbench-results", create=False).records()}
     assert 2 <= len(kept) < 20
-    assert _no_process_uses(tmp_path)
+    assert none_works_in(tmp_path)
     done = kdbench(*arguments)
     assert done.returncode == 0
     assert f"{len(kept)} of 20 runs are done already" in done.stderr
-
-
-def _no_process_uses(directory: Path) -> bool:
-    """Whether every worker is gone, at the latest in a few seconds."""
-    for _ in range(50):
-        used = []
-        for link in Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                used.append(link.readlink() == directory)
-            except OSError:  # ended meanwhile, or not ours
-                continue
-        if not any(used):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_the_epochs_of_a_fine_tune_go_on_counting(kdbench, tmp_path):
@@ -342,6 +299,37 @@ def test_a_dry_run_prints_the_plan_and_an_estimate_and_writes_nothing(kdbench, t
     assert lines[-2].startswith("10 runs, 10 to run")
     assert lines[-1].startswith("about ")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_method_cannot_serve_is_refused_before_any_training_and_the_rest_runs(kdbench, tmp_path):
+    missing = ("--set", 'fitnet.student_layer="stage7"')
+    methods = [part for name in ("kd", "at", "fitnet") for part in ("--method", name)]
+    pair = ("--dataset", "wine", "--teacher", "mlp-l", "--student", "mlp-s")
+    arguments = ("run", *pair, *methods, *missing, "--seeds", 2, *SHORT)
+    reasons = {
+        "at": "refused before any training: method 'at' cannot serve this pair: it needs feature maps (C, H, W)",
+        "fitnet": "refused before any training: model 'mlp-s' has no feature 'stage7'",
+    }
+    planned = kdbench(*arguments, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    lines = planned.stdout.splitlines()
+    assert sum(line.startswith("refused") for line in lines) == 4
+    assert sum(line.startswith("to run") for line in lines) == 2
+    for method, reason in reasons.items():
+        assert f"wine/mlp-l->mlp-s/{method}: {reason}" in planned.stdout
+    assert "6 runs, 2 to run, 4 refused" in planned.stdout
+    assert not list(tmp_path.iterdir())
+    done = kdbench(*arguments)
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    assert all(": FAILED: refused before any training" in line for line in told[:4])
+    assert told[4] == "teacher mlp-l on wine"
+    records = Store.open(tmp_path / "kdbench-results", create=False).records()
+    assert {record.status for record in records if record.method == "kd"} == {"ok"}
+    for record in records:
+        if record.method != "kd":
+            assert record.status == "failed"
+            assert reasons[record.method] in record.error
 
 
 def test_data_that_is_not_here_is_told_with_the_command_that_gets_it(kdbench, tmp_path):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,7 +12,7 @@ import msgspec
 
 from kdbench.catalog import Catalog
 from kdbench.executors import Execution
-from kdbench.executors.local import probe
+from kdbench.executors.scout import Scout, scouting
 from kdbench.job import remaining, with_data
 from kdbench.plan import Plan, Run
 from kdbench.records import Summary
@@ -22,7 +20,10 @@ from kdbench.store import MARKER, Store
 
 
 def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Callable[[str], None]) -> str:
-    """Every run and whether it is done, and an estimate of the rest: from earlier records, or from a few steps."""
+    """Every run and whether it is done, what is refused, and an estimate of the rest.
+
+    The estimate comes from earlier records, or from a few steps.
+    """
     summaries: list[Summary] = []
     todo = list(plan.runs)
     if (execution.directory / MARKER).exists():
@@ -31,20 +32,31 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
     pending = {run.run_id for run in todo}
     todo, absent = with_data(todo, catalog)
     lacking = {one.name for one in absent}
+    threads = _threads(plan.runs, execution)
+    with scouting(replace(execution, threads=threads)) as scout:
+        done = {run.pair_id for run in plan.runs if run.run_id not in pending}
+        refused = scout.refused([run for run in todo if run.pair_id not in done])
+        todo = [run for run in todo if run.run_id not in refused]
+        time = [_estimate(todo, summaries, execution, scout)] if todo else []
     lines = []
     for run in plan.runs:
-        state = "done  " if run.run_id not in pending else "lacks " if run.combo.dataset in lacking else "to run"
-        lines.append(f"{state}  {run.run_id}  {_title(run)}")
+        state = "done" if run.run_id not in pending else "lacks" if run.combo.dataset in lacking else "to run"
+        lines.append(f"{'refused' if run.run_id in refused else state:7} {run.run_id}  {_title(run)}")
     lines += [f"not run: {one.name}: {one.reason}; get it with: {one.fix}" for one in (*plan.not_run, *absent)]
-    threads = _threads(plan.runs, execution)
+    reasons = {run.name: refused[run.run_id] for run in plan.runs if run.run_id in refused}
+    lines += [f"{name}: {reason}" for name, reason in reasons.items()]
+    without = f", {len(refused)} refused" if refused else ""
     workers = f"{execution.workers} workers of {threads} threads"
-    lines.append(f"{len(plan.runs)} runs, {len(todo)} to run, {workers}")
-    if todo:
-        lines.append(estimate(todo, summaries, execution))
-    return "\n".join(lines)
+    return "\n".join([*lines, f"{len(plan.runs)} runs, {len(todo)} to run{without}, {workers}", *time])
 
 
-def estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution) -> str:
+def estimate(todo: Sequence[Run], execution: Execution) -> str:
+    """How long runs will take of which nothing is known, from a few steps of them."""
+    with scouting(replace(execution, threads=_threads(todo, execution))) as scout:
+        return _estimate(todo, [], execution, scout)
+
+
+def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution, scout: Scout) -> str:
     """Seconds of all runs and teachers, shared among the workers; a teacher's runs wait for it."""
     measured: dict[Any, list[float]] = {}
     banked = set()
@@ -56,7 +68,8 @@ def estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execu
     unknown = {
         run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured
     }
-    probed, start = _probe(list(unknown.values()), execution)
+    probed = _probe(list(unknown.values()), scout)
+    start = scout.start if probed else 0.0
     students: dict[str, float] = defaultdict(float)
     teachers: dict[str, float] = defaultdict(float)
     for run in todo:
@@ -76,15 +89,13 @@ def estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execu
     return f"about {_duration(start + max(together, longest))}, {how}; {lacking} not in it"
 
 
-def _probe(runs: list[Run], execution: Execution) -> tuple[dict[str, dict[str, float]], float]:
-    with tempfile.TemporaryDirectory(prefix="kdbench-probe-") as directory:
-        seconds, start = probe(runs, replace(execution, directory=Path(directory), threads=_threads(runs, execution)))
-    by_pair = {
+def _probe(runs: list[Run], scout: Scout) -> dict[str, dict[str, float]]:
+    seconds = scout.seconds(runs)
+    return {
         run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id]
         for run in runs
         if run.run_id in seconds
     }
-    return by_pair, start
 
 
 def _threads(runs: Sequence[Run], execution: Execution) -> int:

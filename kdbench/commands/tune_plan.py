@@ -27,5 +27,5 @@ def describe_search(
     trials = sum(study.budget for study, _ in studies) * seeds
     lines.append(f"{trials} runs of trials, then up to {len(runs) - trials} final runs")
     if runs:
-        lines.append(estimate(runs, [], execution))
+        lines.append(estimate(runs, execution))
     return "\n".join(lines)

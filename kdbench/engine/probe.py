@@ -27,13 +27,12 @@ _STEPS, _WARM_UP = 12, 4
 
 
 def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
-    """Estimated seconds to train the run's teacher and its student, and to measure the student; and those of `probing`.
+    """Estimated seconds to train the run's teacher and its student, and to measure the student.
 
     Each model is trained on labels for a few steps of its recipe; what a method adds is not in it.
     """
     fabric = make_fabric(run, run.recipe.precision, ALONE)
     data = context.data(run, fabric.device)
-    began = time.perf_counter()
     combo, dataset = run.combo, data.dataset
     seconds = {}
     for kind, name, view, recipe in (
@@ -47,7 +46,6 @@ def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
     started = time.perf_counter()
     measure_throughput(model, data.test.student)
     seconds["measure"] = time.perf_counter() - started
-    seconds["probing"] = time.perf_counter() - began
     return seconds
 
 

@@ -22,21 +22,15 @@ from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.measures import measure
 from kdbench.engine.metrics import confusion, scores_of, token_predictions
-from kdbench.engine.models import Maker, Side, build_model, inspect_model
+from kdbench.engine.models import build_model
+from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
-from kdbench.engine.teachers import (
-    came_trained,
-    obtain_teacher,
-    probabilities,
-    steps_per_epoch,
-    teacher_source,
-    train_supervised,
-)
+from kdbench.engine.teachers import obtain_teacher, probabilities, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
 from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
-from kdbench.method import Method, Pair
+from kdbench.method import Method
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
 from kdbench.plugins import describe
@@ -98,7 +92,10 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         data = context.data(run, fabric.device)
     with clock.phase("teacher"):
         teacher = obtain_teacher(run, context, data, on_epoch)
-    pair = _pair(run, context, fabric, data, teacher, method)
+    seed_global(run.seed, "student")
+    info = data.dataset.info(run.combo.student_view)
+    student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
+    pair = make_pair(run, context.catalog, data, student, teacher.module, method.needs)
     method.check(pair)
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
@@ -158,35 +155,6 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         finished=now(),
     )
     return record, predictions
-
-
-def _pair(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher: Teacher, method: Method) -> Pair:
-    combo, dataset, needs = run.combo, data.dataset, method.needs
-    student_entry = context.catalog.find("student", combo.student)
-    teacher_entry = context.catalog.find("teacher", combo.teacher)
-    student_info, teacher_info = dataset.info(combo.student_view), dataset.info(combo.teacher_view)
-    seed_global(run.seed, "student")
-    student = fabric.to_device(build_model(student_entry, student_info))
-    return Pair(
-        dataset=student_info,
-        student=inspect_model(student, student_entry, student_info, data.train.student[:2], needs.student_features),
-        teacher=inspect_model(
-            teacher.module, teacher_entry, teacher_info, data.train.teacher[:2], needs.teacher_features
-        ),
-        epochs=run.recipe.epochs,
-        steps_per_epoch=steps_per_epoch(len(data.train.labels), run.recipe.batch_size),
-        shared_view=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
-        teacher_recipe=None if came_trained(combo, teacher_entry) else run.teacher_recipe,
-        maker=Maker(
-            context.catalog,
-            {
-                "student": Side(student_entry, student_info, data.train.student[:2]),
-                "teacher": Side(teacher_entry, teacher_info, data.train.teacher[:2]),
-            },
-            run.seed,
-        ),
-        teacher_dataset=teacher_info,
-    )
 
 
 def _calling(run: Run, trainer: Trainer, part: Callable[[Trainer], T]) -> T:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
-from kdbench.errors import KdbenchError, StoreError
+from kdbench.errors import StoreError
 from kdbench.executors import Events, Execution
+from kdbench.executors.checks import checks, spread
 from kdbench.executors.worker import Message, Task
 from kdbench.executors.workers import LocalWorker
 from kdbench.outcomes import failure_record, now
@@ -23,31 +24,6 @@ _POLL_SECONDS = 0.5
 def execute(runs: Sequence[Run], execution: Execution, events: Events) -> None:
     """Execute the runs in `execution.workers` processes; see `kdbench.executors.Executor`."""
     _Schedule(runs, execution, events).run()
-
-
-def probe(runs: Sequence[Run], execution: Execution) -> tuple[dict[str, dict[str, float]], float]:
-    """Estimated seconds by phase (`kdbench.engine.probe`) and run id, without runs that cannot be built; and to start.
-
-    A worker's start is the time before its first answer that it did not spend on measuring.
-    """
-    seconds: dict[str, dict[str, float]] = {}
-    if not runs:
-        return seconds, 0.0
-    start, began = None, time.monotonic()
-    worker = LocalWorker(execution, 1)
-    try:
-        for run in runs:
-            worker.assign(Task("probe", run), None)
-            message: Message = worker.connections[0].recv()
-            if message.kind == "seconds":
-                probing = message.values.pop("probing")
-                start = time.monotonic() - began - probing if start is None else start
-                seconds[run.run_id] = message.values
-    except EOFError:
-        raise KdbenchError("the time cannot be estimated", worker.death(), "run without --dry-run") from None
-    finally:
-        worker.stop()
-    return seconds, start or 0.0
 
 
 @dataclass
@@ -68,10 +44,9 @@ class _Schedule:
         self.waiting = list(self.runs)
         self.busy: list[Run] = []
         self.teachers = {run.teacher_id: _Teacher() for run in self.runs}
-        self.readers: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {}
-        for run in self.runs:
-            reader = (run.combo.method, run.params)
-            self.readers.setdefault(run.teacher_id, {})[repr(reader)] = reader
+        self.readers = _readers(self.runs)
+        self.refused: set[str] = set()
+        self.unchecked = checks(self.runs)
         self.store = Store.open(self.execution.directory)
         self.spawned = 0
 
@@ -91,7 +66,9 @@ class _Schedule:
         idle = [worker for worker in self.workers if worker.task is None]
         while (idle or len(self.workers) < self.execution.workers) and (task := self._next()):
             worker = idle.pop() if idle else self._spawn()
-            if task.kind == "teacher":
+            if task.kind == "check":
+                self.unchecked.remove(task)
+            elif task.kind == "teacher":
                 self.teachers[task.run.teacher_id].state = "training"
                 self.events.teacher_started(task.run)
             else:
@@ -100,7 +77,14 @@ class _Schedule:
             worker.assign(task, self.execution.max_time)
 
     def _next(self) -> Task | None:
-        """The first run whose teacher is in the bank, or the teacher that the first of the others waits for."""
+        """The first run whose teacher is in the bank, or the teacher that the first of the others waits for.
+
+        Before them, whether methods refuse what they are asked to serve: nothing is trained until that is known of all.
+        """
+        if self.unchecked:
+            return self.unchecked[0]
+        if any(worker.task is not None and worker.task.kind == "check" for worker in self.workers):
+            return None
         for run in self.waiting:
             teacher = self.teachers[run.teacher_id]
             if teacher.state == "ready":
@@ -148,6 +132,8 @@ class _Schedule:
             case "record":
                 path = f"the record of run {task.run.run_id}"
                 self.events.run_finished(task.run, decode(values["json"], Record, name=path, fix="run it again"))
+            case "refused":
+                self._refuse(values)
             case "busy":
                 self.busy.append(task.run)
             case "failed":
@@ -165,8 +151,18 @@ class _Schedule:
         worker.task = worker.deadline = None
         if task.kind == "teacher":
             self._teacher_ended(task.run, status, reason)
-        else:
+        elif task.kind == "run":
             self._write(task.run, status, reason, started)
+
+    def _refuse(self, reasons: dict[str, str]) -> None:
+        """Fail the runs that a method cannot serve, of all seeds and folds."""
+        reasons = spread(reasons, self.runs)
+        self.refused |= reasons.keys()
+        self.readers = _readers([run for run in self.runs if run.run_id not in self.refused])
+        for run in [run for run in self.waiting if run.run_id in reasons]:
+            self.waiting.remove(run)
+            self.events.run_started(run)
+            self._write(run, "failed", reasons[run.run_id], now())
 
     def _teacher_ended(self, run: Run, status: Status | None, error: str) -> None:
         teacher = self.teachers[run.teacher_id]
@@ -204,3 +200,12 @@ class _Schedule:
                 self.events.run_finished(run, finished)
             else:
                 self.waiting.append(run)
+
+
+def _readers(runs: Sequence[Run]) -> dict[str, dict[str, tuple[str, dict[str, Any]]]]:
+    """The methods, with their parameters, that will read each teacher's signals."""
+    readers: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {}
+    for run in runs:
+        reader = (run.combo.method, run.params)
+        readers.setdefault(run.teacher_id, {})[repr(reader)] = reader
+    return readers

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,15 +32,16 @@ TASK_MARK = "=== kdbench task"
 
 @dataclass(frozen=True)
 class Task:
-    """Train the teacher of a run, execute a run, or time a few of its steps.
+    """Train the teacher of a run, execute a run, time a few of its steps, or ask which runs of a dataset are refused.
 
     `readers` are the methods, with their parameters, of all runs that read the same teacher's stored signals: what they
-    need of it is computed in one pass.
+    need of it is computed in one pass. `runs` are those that are asked about, `run` the first of them.
     """
 
-    kind: Literal["teacher", "run", "probe"]
+    kind: Literal["teacher", "run", "probe", "check"]
     run: Run
     readers: tuple[tuple[str, dict[str, Any]], ...] = ()
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,16 @@ class Message:
     """What a worker says of its task.
 
     epoch: phase, epoch, epochs, logs. teacher: status and error, both None where all is well. record: the encoded
-    record. busy: another process executes the run. seconds: estimated, by phase. fatal: the store cannot be written.
+    record. busy: another process executes the run. seconds: estimated, by phase. refused:
+    reasons by run id. fatal: the store cannot be written.
     failed: one of several processes that are at the task gave up, with status and error, and whether that is only
-    because it lost another (`lost_peer`); the task ends, and the parent ends them all and writes the record.
+    because it lost another (`lost_peer`); the task ends, and the parent ends them all and writes the record. `seconds`
+    is how long an answer to a question (probe, check) took.
     """
 
-    kind: Literal["epoch", "teacher", "record", "busy", "seconds", "fatal", "failed"]
+    kind: Literal["epoch", "teacher", "record", "busy", "seconds", "refused", "fatal", "failed"]
     values: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def work(connection: Connection, lifeline: Connection, execution: Execution, log: Path, place: Place) -> None:
@@ -107,13 +112,25 @@ def _serve(task: Task, context: RunContext, store: Store, execution: Execution, 
                 return _execute(task.run, context, store, execution, on_epoch)
             except StoreError as error:
                 return Message("fatal", {"what": error.what, "why": error.why, "fix": error.fix})
+        case "check":
+            return _check(task, context)
         case "probe":
             from kdbench.engine.probe import seconds_per_run
 
+            began = time.perf_counter()
             try:
-                return Message("seconds", seconds_per_run(task.run, context))
+                seconds = seconds_per_run(task.run, context)
+                return Message("seconds", seconds, time.perf_counter() - began)
             except KdbenchError as error:
                 return Message("fatal", {"what": error.what, "why": error.why, "fix": error.fix})
+
+
+def _check(task: Task, context: RunContext) -> Message:
+    from kdbench.engine.pairs import refusals
+
+    began = time.perf_counter()
+    reasons = refusals(task.runs, context)
+    return Message("refused", reasons, time.perf_counter() - began)
 
 
 def _train_teacher(run: Run, context: RunContext, on_epoch: Any) -> Message:
@@ -149,6 +166,8 @@ def _serve_together(
     from kdbench.errors import PeerLost, StoreError
 
     try:
+        if task.kind == "check":
+            return _check(task, context) if context.place.first else None
         if task.kind == "run":
             context.readers = task.readers
             return _execute_together(task.run, context, store, execution, on_epoch)
