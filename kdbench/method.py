@@ -33,11 +33,17 @@ class Needs:
     student_features: tuple[str, ...] = ()
     teacher_features: tuple[str, ...] = ()
     input_grad: bool = False
+    live: bool = False
 
     @property
     def teacher(self) -> bool:
         """Whether the method needs the teacher to have seen the batch."""
         return self.logits or bool(self.teacher_features) or self.input_grad
+
+    @property
+    def stored(self) -> bool:
+        """Whether what the teacher says of an item may be computed once and kept."""
+        return not self.input_grad and not self.live
 
 
 def needs(
@@ -47,14 +53,16 @@ def needs(
     student_features: Iterable[str] = (),
     teacher_features: Iterable[str] = (),
     input_grad: bool = False,
+    live: bool = False,
 ) -> Needs:
     """Declare what a method reads: teacher `logits`, named `features` of both models or of one, gradients at the input.
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
-    reaches them.
+    reaches them. With `live` the teacher is run on the batch that it is given: for a method that shows it other inputs
+    than those of the data, or calls `trainer.teacher.module` itself.
     """
     both = tuple(features)
-    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad)
+    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, live)
 
 
 @dataclass(slots=True)
