@@ -37,6 +37,7 @@ class Needs:
     teacher_features: tuple[str, ...] = ()
     input_grad: bool = False
     feature_grad: bool = False
+    live: bool = False
 
     @property
     def teacher(self) -> bool:
@@ -48,6 +49,11 @@ class Needs:
         """Whether the method differentiates through the teacher, which then runs on every batch."""
         return self.input_grad or self.feature_grad
 
+    @property
+    def stored(self) -> bool:
+        """Whether what the teacher says of an item may be computed once and kept."""
+        return not self.teacher_grad and not self.live
+
 
 def needs(
     *,
@@ -57,15 +63,18 @@ def needs(
     teacher_features: Iterable[str] = (),
     input_grad: bool = False,
     feature_grad: bool = False,
+    live: bool = False,
 ) -> Needs:
     """Declare what a method reads: teacher `logits`, named `features` of both models or of one, gradients at the input.
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
     reaches them. With `feature_grad` it reaches the features of both models; those of a student in half precision are
-    then as the model computed them. Either way the teacher's logits carry a graph: detach them as a target.
+    then as the model computed them. Either way the teacher's logits carry a graph: detach them as a target. With `live`
+    the teacher is run on the batch that it is given: for a method that shows it other inputs than those of the data, or
+    calls `trainer.teacher.module` itself.
     """
     both = tuple(features)
-    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad)
+    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad, live)
 
 
 @dataclass(slots=True)

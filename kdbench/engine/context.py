@@ -61,7 +61,7 @@ class RunContext:
         names: dict[str, None] = {}
         for method, params in self.readers:
             made = self.catalog.find("method", method).load()(**params)
-            if not made.trains_teacher and not made.needs.teacher_grad:
+            if not made.trains_teacher and made.needs.stored:
                 names.update(dict.fromkeys(made.needs.teacher_features))
         return tuple(names)
 

@@ -108,7 +108,7 @@ def teacher_source(
     teacher.module.eval()
     if not needs.teacher:
         return NoTeacher()
-    if not run.recipe.augment and not needs.teacher_grad:
+    if not run.recipe.augment and needs.stored:
         directory = teacher.directory / "signals"
         stored = stored_signals(teacher.module, name, train.teacher, needs.teacher_features, directory, others, peers)
         if stored is not None:

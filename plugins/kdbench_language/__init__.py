@@ -3,6 +3,7 @@
 import kdbench
 
 MODELS = {"lm-s": "width 32, 2 layers", "lm-m": "width 64, 2 layers", "lm-l": "width 128, 4 layers"}
+METHODS = ("scratch", "label_smoothing", "word_kd", "reverse_kl", "skew_kl", "gkd", "distilbert", "tinybert", "minilm")
 
 
 @kdbench.hookimpl
@@ -59,6 +60,13 @@ def kdbench_register_methods(register):
         ("word_kd", "tokens:WordLevel", "Kim & Rush (2016)", "the teacher's distribution of every token"),
         ("reverse_kl", "tokens:ReverseKl", "Gu et al. (2024)", "MiniLLM's divergence, on the data's tokens"),
         ("skew_kl", "tokens:SkewKl", "Ko et al. (2024)", "DistiLLM's divergence from a mixture with the teacher"),
+        (
+            "gkd",
+            "sequences:GeneralizedKd",
+            "Agarwal et al. (2024)",
+            "generalised JSD, in part on what the student writes",
+        ),
+        ("seq_kd", "sequences:SequenceLevel", "Kim & Rush (2016)", "the text that the teacher writes, by beam search"),
         ("distilbert", "transformers:DistilBert", "Sanh et al. (2019)", "soft labels, labels, last hidden states"),
         (
             "tinybert",
@@ -75,7 +83,7 @@ def kdbench_register_methods(register):
 def kdbench_register_combos(register):
     """The methods on the small text."""
     for name, combo in kdbench.grid(
-        methods=("scratch", "label_smoothing", "word_kd", "reverse_kl", "skew_kl"),
+        methods=METHODS,
         recipes=["language"],
         dataset="python-topics",
         teacher="lm-l",

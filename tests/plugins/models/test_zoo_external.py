@@ -73,7 +73,9 @@ def test_transformers_builds_an_untrained_image_model_from_a_configuration(tiny_
     tiny_vit.save_pretrained(tmp_path)
     model = transformers_model(str(tmp_path), info((1, 12, 8), 7))
     assert model(torch.randn(2, 1, 12, 8)).shape == (2, 7)
-    assert list(model.feature_layers) == ["stage1", "stage2", "penultimate"]
+    attention = {f"{part}{layer}" for part in ("query", "key", "value") for layer in ("", 1, 2)}
+    assert model.feature_layers.keys() == {"stage1", "stage2", "penultimate", "embeddings", *attention}
+    assert model.feature_layers["query"] == model.feature_layers["query2"]
     assert {layer.partition(":")[0] for layer in model.feature_layers.values()} <= dict(model.named_modules()).keys()
 
 

@@ -1,0 +1,110 @@
+"""Distillation on written text: what the student writes, and what the teacher writes."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import kdbench
+from kdbench_language.generation import as_items, beam_search, prompt_length, sample
+from kdbench_language.tokens import TokenDistillation
+
+Share = Annotated[float, kdbench.Meta(gt=0, lt=1)]
+
+
+def check_writing(name, pair):
+    """Refuse views that differ: a continuation is of the text that both models read."""
+    other = pair.teacher_dataset or pair.dataset
+    if other.view != pair.dataset.view:
+        raise kdbench.MethodRefused(
+            f"method {name!r} cannot serve this pair: one model writes what the other reads",
+            f"the teacher's view is {other.view!r}, the student's {pair.dataset.view!r}",
+            f"--set teacher_view={pair.dataset.view}",
+        )
+
+
+class GeneralizedKd(TokenDistillation):
+    """Generalised knowledge distillation (Agarwal et al., 2024, GKD, sec. 3, algorithm 1).
+
+    (1−α)·CE + α·JSD_β, β·KL(p_t ‖ m) + (1−β)·KL(p_s ‖ m) with m = β·p_t + (1−β)·p_s. With probability `on_policy` (the
+    paper's λ) a batch is written on by the student first: of each item the first `prompt` is kept, the rest sampled at
+    temperature 1, no gradient through the sampling, and the divergence is taken over what was written, without CE. A
+    step has one pass of the teacher either way. The paper's student has learnt the task before; here it writes once
+    `start` of the training is done. α, `prompt` and `start` are our choice.
+    """
+
+    needs = kdbench.needs(logits=True, live=True)
+    tasks = ("language-modeling",)
+    beta: Share = 0.5
+    on_policy: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.5
+    prompt: Share = 0.25
+    start: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.25
+
+    def check(self, pair):
+        """Refuse views that differ."""
+        check_writing("gkd", pair)
+
+    def divergence(self, student, teacher, mask):
+        """Generalised Jensen-Shannon divergence."""
+        return kdbench.kernels.kd_divergence(student, teacher, kind="js", beta=self.beta, mask=mask)
+
+    def step(self, trainer, batch):
+        """One step, on the batch or on what the student makes of it."""
+        import torch
+
+        if batch.progress < self.start or float(torch.rand(())) >= self.on_policy:
+            return super().step(trainer, batch)
+        written = self.written(trainer.student, batch)
+        student, teacher = trainer.student_outputs(written), trainer.teacher_outputs(written)
+        gap = self.divergence(student.logits, teacher.logits, written.labels != -100)
+        return trainer.optimize({"kd": self.alpha * gap})
+
+    def written(self, student, batch):
+        """The batch with every item written on by the student after its prompt."""
+        length = batch.inputs.shape[1]
+        prompt = prompt_length(self.prompt, length)
+        tokens = sample(student, batch.inputs[:, :prompt], length)
+        inputs, labels = as_items(tokens, prompt, batch.inputs, batch.labels)
+        return replace(batch, inputs=inputs, teacher_inputs=inputs, labels=labels)
+
+
+class SequenceLevel(kdbench.Method):
+    """Sequence-level distillation (Kim & Rush, 2016, sec. 3.2): cross-entropy on what the teacher writes.
+
+    Before the training the teacher writes on every train item after its first `prompt`, by beam search with `beams`
+    (the paper's 5; 1 is greedy), once in a run; the student then learns what was written in place of the text. A
+    language model has no source sentence, so its prompt stands for one; the share is our choice. Beam search has little
+    entropy: expect a better writer, and a worse perplexity on real text.
+    """
+
+    needs = kdbench.needs(logits=True, live=True)
+    tasks = ("language-modeling",)
+    beams: Annotated[int, kdbench.Meta(ge=1)] = 5
+    prompt: Share = 0.25
+
+    def check(self, pair):
+        """Refuse views that differ."""
+        check_writing("seq_kd", pair)
+
+    def fit(self, trainer):
+        """Let the teacher write, then train on it; the validation split stays as it is."""
+        data = trainer.train_data
+        trainer.train_data = self.written(trainer.teacher, data)
+        try:
+            trainer.run_epochs()
+        finally:
+            trainer.train_data = data
+
+    def written(self, teacher, data):
+        """The train split with what the teacher's module writes after each prompt; its passes are counted."""
+        import torch
+
+        length = data.student.shape[1]
+        prompt = prompt_length(self.prompt, length)
+        parts = torch.split(data.student[:, :prompt], max(1, 512 // self.beams))
+        tokens = torch.cat([beam_search(teacher.module, part, length, self.beams) for part in parts])
+        teacher.forward_samples += len(tokens) * (1 + self.beams * (length - prompt - 1))
+        inputs, labels = as_items(tokens, prompt, data.student, data.labels)
+        return replace(data, student=inputs, teacher=inputs, labels=labels)
+
+    def step(self, trainer, batch):
+        """One step on what the teacher wrote; the teacher has said all of it already."""
+        return trainer.optimize({"ce": batch.cross_entropy(trainer.student_outputs(batch).logits)})
