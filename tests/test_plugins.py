@@ -134,7 +134,8 @@ def test_the_first_party_plugins_load_without_problems(plugins):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["list", "methods"], ["list", "methods", "--json"], ["plugins"]]
+    "arguments",
+    [["--help"], ["list"], ["tune", "--help"], ["list", "methods"], ["list", "methods", "--json"], ["plugins"]],
 )
 def test_commands_that_only_look_do_not_import_torch(arguments):
     code = f"""
@@ -143,7 +144,7 @@ from kdbench.cli import main
 try:
     main({arguments!r}, prog_name="kdbench")
 finally:
-    heavy = {{"torch", "pandas", "sklearn", "scipy", "numpy", "lightning_fabric"}} & set(sys.modules)
+    heavy = {{"torch", "pandas", "sklearn", "scipy", "numpy", "lightning_fabric", "optuna"}} & set(sys.modules)
     assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
