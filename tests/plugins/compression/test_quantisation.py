@@ -122,6 +122,16 @@ def test_an_int8_model_is_copied_and_reloaded_whole(data):
         assert answers(model, data.validation.student).equal(expected)
 
 
+def test_an_int8_model_leaves_torchs_determinism_as_it_was(data):
+    _, made = finished(data, QuantStatic())
+    expected = answers(made, data.validation.student)
+    for mode in ("default", "warn", "error"):
+        torch.set_deterministic_debug_mode(mode)
+        before = torch.get_deterministic_debug_mode()
+        assert answers(made, data.validation.student).equal(expected)
+        assert torch.get_deterministic_debug_mode() == before
+
+
 class OnlyConvolutions(nn.Module):
     def __init__(self):
         super().__init__()
