@@ -109,6 +109,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         _calling(run, trainer, method.fit)
     trainer.close()
     model, history, steps = trainer.student, trainer.history, trainer.steps
+    selected = trainer.selected_epoch
     if run.recipe.finetune_epochs:
         with clock.phase("finetune"):
             recipe = _finetune_recipe(run.recipe)
@@ -116,7 +117,9 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             tuned = train_supervised(
                 "finetune", fabric, distilled, data.train, data.validation, recipe, run.seed, on_epoch
             )
-        after = [{**row, "epoch": row["epoch"] + len(history)} for row in tuned.history]
+        after = [{**row, "epoch": row["epoch"] + len(history), "finetune": 1.0} for row in tuned.history]
+        if tuned.selected_epoch is not None:
+            selected = len(history) + tuned.selected_epoch
         history, steps = [*history, *after], steps + tuned.steps
     forward_samples = sum(peers.gather(trainer.teacher_forward_samples))
     if not peers.first:
@@ -149,7 +152,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             teacher_forward_samples=forward_samples,
         ),
         history=[dict(row) for row in history],
-        selected_epoch=trainer.selected_epoch,
+        selected_epoch=selected,
         provenance=_provenance(run, context, fabric, data, teacher),
         started=started,
         finished=now(),

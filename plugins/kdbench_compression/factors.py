@@ -1,0 +1,37 @@
+"""Low-rank factorisation: a layer is replaced by two thinner ones."""
+
+from typing import Annotated, Literal
+
+import kdbench
+from kdbench_compression.teacher import FineTuned
+
+
+class LowRank(FineTuned):
+    """The teacher's linear layers and convolutions factorised by SVD, then fine-tuning.
+
+    A linear layer's weight (out, in) becomes (out, r)·(r, in) (Denton et al., 2014, sec. 3). A k×k convolution becomes,
+    by `scheme`, "channel": a k×k one with r filters and a 1×1; "spatial": a k×1 one with r filters and a 1×k (Jaderberg
+    et al., 2014, their second scheme; here in closed form, from the SVD). Either is the best in squared error over the
+    weights among those of rank r. r is `rank_ratio` of the full rank, or with `energy` the smallest that keeps this
+    share of the squared singular values. A layer that would not become smaller stays, and so do grouped convolutions
+    and the layer that gives the classes, whose rank is theirs.
+
+    The default ratio is our choice: it halves a square linear layer.
+    """
+
+    name = "low_rank"
+    rank_ratio: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.25
+    energy: Annotated[float, kdbench.Meta(gt=0, le=1)] | None = None
+    scheme: Literal["channel", "spatial"] = "channel"
+
+    def compressed(self, pair):
+        """The teacher with factorised layers."""
+        from kdbench_compression.decompose import factorise
+
+        model = self.copied(pair)
+        if not factorise(model, self.rank_ratio, self.energy, self.scheme, pair.dataset.num_classes):
+            given = f"rank_ratio={self.rank_ratio:g}" if self.energy is None else f"energy={self.energy:g}"
+            raise self.refusal(
+                f"no linear layer and no convolution of it becomes smaller at {given}", "ask for a lower rank"
+            )
+        return model

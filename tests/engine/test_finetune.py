@@ -1,0 +1,134 @@
+"""The final fine-tune after transfer, with every registered method: labels alone, as the recipe says."""
+
+from __future__ import annotations
+
+import pytest
+from lightning_fabric import Fabric
+
+import kdbench
+from kdbench.catalog import Catalog
+from kdbench.data import Data
+from kdbench.engine import cost
+from kdbench.engine import run as engine_run
+from kdbench.engine.context import EpochListener, RunContext
+from kdbench.engine.evaluate import evaluate
+from kdbench.engine.run import train_and_measure
+from kdbench.plan import Repeats, make_plan
+from kdbench.plugins import load_plugins
+from kdbench.records import Throughput
+from kdbench.select import Selection
+from kdbench_data.bundled import digits
+
+INSTALLED = load_plugins().catalog
+METHODS = sorted(entry.name for entry in INSTALLED.entries("method") if not entry.missing)
+KNOWN_TO_SERVE = {"baseline", "logit", "feature", "compression"}
+SETTINGS = (
+    "recipe.epochs=2", "recipe.finetune_epochs=3", "recipe.finetune_lr=0.003", "recipe.schedule=constant",
+    "recipe.select=best", "teacher_recipe.epochs=2",
+)  # fmt: skip
+
+
+def few_digits() -> Data:
+    """400 of the digits."""
+    data = digits()
+    return Data(inputs=next(iter(data.views().values()))[:400], labels=data.labels[:400], classes=data.classes,
+                preprocess="image")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    own = load_plugins().catalog
+    own.add("dataset", "few-digits", few_digits, "test", {"task": "multiclass"})
+    return own
+
+
+@pytest.fixture(scope="module")
+def context(catalog, tmp_path_factory) -> RunContext:
+    """One bank for all methods: the teacher is trained once."""
+    return RunContext(catalog, tmp_path_factory.mktemp("results"), plugins={}, workers=1)
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """Speeds take half a second to measure, and are not what is tested here."""
+    monkeypatch.setattr(cost, "measure_throughput", lambda model, inputs: Throughput())
+
+
+def planned(catalog: Catalog, method: str, *settings: str):
+    selection = Selection(
+        dataset=("few-digits",), teacher=("cnn-s",), student=("cnn-s",), method=(method,), recipe=("standard",)
+    )
+    return make_plan(catalog, selection, (*SETTINGS, *settings), Repeats(seeds=(0,))).runs[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_after_any_method_the_student_is_trained_on_labels_alone(catalog, context, untimed, monkeypatch, method):
+    family = catalog.find("method", method).metadata.get("family")
+    heard, scored = [], []
+
+    class Listener(EpochListener):
+        def __call__(self, phase, epoch, epochs, logs):
+            heard.append((phase, epoch, epochs))
+
+    def watched(phase, fabric, pair, train, validation, recipe, *rest):
+        before = evaluate(pair.student.module, validation, fabric)
+        trainer = supervised(phase, fabric, pair, train, validation, recipe, *rest)
+        scored.append((before, recipe, trainer, evaluate(trainer.student, validation, fabric)))
+        return trainer
+
+    supervised = engine_run.train_supervised
+    monkeypatch.setattr(engine_run, "train_supervised", watched)
+    try:
+        record, predictions = train_and_measure(planned(catalog, method), context, Listener())
+    except kdbench.MethodRefused as refusal:
+        if family in KNOWN_TO_SERVE:
+            raise
+        pytest.skip(f"{method} does not serve this pair: {refusal}")
+    ((before, recipe, trainer, after),) = scored
+    transfer, tuned = record.history[:-3], record.history[-3:]
+    assert len(transfer) in (0, 2), "post-training quantisation trains nothing"
+    assert [row["epoch"] for row in record.history] == list(range(len(record.history)))
+    assert [event for event in heard if event[0] == "finetune"] == [("finetune", epoch, 3) for epoch in range(3)]
+    assert not any("finetune" in row for row in transfer)
+    for row in tuned:
+        assert row.keys() == {"epoch", "lr", "loss", "val_loss", "val_accuracy", "finetune"}
+        assert row["lr"] == pytest.approx(0.003)
+    assert (recipe.epochs, recipe.lr, recipe.finetune_epochs) == (3, 0.003, 0)
+    assert tuned[-1]["loss"] < max(tuned[0]["loss"], before["loss"])
+    assert trainer.history[-1]["loss"] == tuned[-1]["loss"]
+    best = max(range(3), key=lambda e: (tuned[e]["val_accuracy"], -tuned[e]["val_loss"]))
+    assert record.selected_epoch == len(transfer) + best
+    assert after["accuracy"] == pytest.approx(tuned[best]["val_accuracy"])
+    assert record.cost.seconds["finetune"] > 0
+    assert record.cost.steps == (len(transfer) + 3) * trainer.steps // 3
+    assert len(predictions["labels"]) == len(predictions["probabilities"]) > 0
+
+
+def test_without_a_learning_rate_it_is_a_tenth_and_without_epochs_there_is_none(catalog, context, untimed):
+    tenth, _ = train_and_measure(planned(catalog, "kd", "recipe.finetune_lr=null"), context, EpochListener())
+    assert [row["lr"] for row in tenth.history] == pytest.approx([0.05, 0.05, 0.005, 0.005, 0.005])
+    none, _ = train_and_measure(planned(catalog, "kd", "recipe.finetune_epochs=0"), context, EpochListener())
+    assert len(none.history) == 2
+    assert "finetune" not in none.cost.seconds
+
+
+def test_the_loss_is_the_cross_entropy_of_the_labels(catalog, context, untimed, monkeypatch):
+    """At a learning rate of nearly 0 the mean over an epoch is that of the trained student, in training mode."""
+    expected = []
+
+    def watched(phase, fabric, pair, train, validation, recipe, *rest):
+        views = kdbench_views(train)
+        expected.append(evaluate(pair.student.module, views, Fabric(accelerator="cpu", devices=1))["loss"])
+        return supervised(phase, fabric, pair, train, validation, recipe, *rest)
+
+    def kdbench_views(train):
+        return type(train)(train.student, train.student, train.labels)
+
+    supervised = engine_run.train_supervised
+    monkeypatch.setattr(engine_run, "train_supervised", watched)
+    settings = ("recipe.finetune_lr=1e-9", "recipe.finetune_epochs=1", "recipe.batch_size=1000")
+    selection = Selection(dataset=("few-digits",), teacher=("mlp-s",), student=("mlp-s",), method=("kd",),
+                          recipe=("standard",))  # fmt: skip
+    run = make_plan(catalog, selection, (*SETTINGS, *settings), Repeats(seeds=(0,))).runs[0]
+    record, _ = train_and_measure(run, context, EpochListener())
+    assert record.history[-1]["loss"] == pytest.approx(expected[0], rel=1e-5)

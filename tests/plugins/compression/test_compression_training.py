@@ -1,0 +1,126 @@
+"""What every compression method promises in training, on digits."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from compression_pairs import answers, fitted, made_up_pair, pair_of
+from torch import nn
+
+import kdbench
+from kdbench.method import Batch, Outputs
+from kdbench.testing import check_method
+from kdbench_compression.channels import PruneStructured
+from kdbench_compression.combined import DistilThenQuantise, PruneThenDistil
+from kdbench_compression.factors import LowRank
+from kdbench_compression.integers import QuantAware, QuantDynamic, QuantStatic
+from kdbench_compression.magnitude import PruneMagnitude
+from kdbench_compression.teacher import FromTeacher
+
+TRAINED = [
+    (PruneMagnitude, {"sparsity": 0.9}),
+    (PruneThenDistil, {"sparsity": 0.9}),
+    (PruneStructured, {"alpha": 0.9}),
+    (LowRank, {"alpha": 0.9}),
+    (QuantAware, {"alpha": 0.9}),
+    (DistilThenQuantise, {}),
+]
+UNTRAINED = [(QuantDynamic, {}), (QuantStatic, {})]
+
+
+def skip_without_its_library(method):
+    if method is PruneStructured:
+        pytest.importorskip("torch_pruning", reason="structured pruning is an extra")
+
+
+@pytest.mark.parametrize(("method", "params"), TRAINED + UNTRAINED)
+def test_a_method_leaves_the_teacher_alone_trains_and_repeats_bit_for_bit(data, method, params):
+    skip_without_its_library(method)
+    teacher = copy.deepcopy(data.teacher.state_dict())
+    recipe = {"schedule": "constant"}
+    first, again = (fitted(data, method(**params), **recipe) for _ in range(2))
+    for name, value in data.teacher.state_dict().items():
+        assert value.equal(teacher[name]), f"{name} of the teacher moved"
+    assert not any(parameter.requires_grad for parameter in data.teacher.parameters())
+    assert first.history == again.history
+    one, other = (trainer.method.finish(trainer) for trainer in (first, again))
+    assert answers(one, data.validation.student).equal(answers(other, data.validation.student))
+    if (method, params) in TRAINED:
+        assert len(first.history) == 2
+        assert first.steps == 2 * 17
+        if method is not PruneMagnitude and method is not PruneThenDistil:  # theirs rises with every pruning
+            assert first.history[1]["loss"] < first.history[0]["loss"]
+        before = data.teacher if issubclass(method, FromTeacher) else pair_of(data).student.module
+        assert not answers(first.student, data.validation.student).equal(answers(before, data.validation.student))
+    else:
+        assert first.history == []
+
+
+@pytest.mark.parametrize(("method", "params"), TRAINED + UNTRAINED)
+def test_each_keeps_the_promises_of_a_method(method, params):
+    skip_without_its_library(method)
+    check_method(method, **params)
+
+
+def test_the_learning_rate_is_the_recipes_times_the_factor(data):
+    for factor in (0.1, 1.0):
+        trainer = fitted(data, LowRank(lr_factor=factor), epochs=1, lr=0.02, schedule="constant")
+        assert trainer.history[0]["lr"] == pytest.approx(0.02 * factor)
+
+
+def softmax(row: list[float], temperature: float) -> list[float]:
+    powers = [math.exp((value - max(row)) / temperature) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+@pytest.mark.parametrize("items", [1, 5])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_fine_tunes_loss_is_cross_entropy_and_hintons_soft_targets(items, alpha):
+    stream = torch.Generator().manual_seed(items)
+    ours, theirs = (2 * torch.randn(items, 4, generator=stream, dtype=torch.float64) for _ in range(2))
+    labels = torch.arange(items) % 3  # one class is absent
+    inputs = torch.zeros(items, 1)
+    batch = Batch(inputs, inputs, labels, torch.arange(items), 0.0, 0)
+    expected = 0.0
+    for one, other, label in zip(ours.tolist(), theirs.tolist(), labels.tolist(), strict=True):
+        expected -= (1 - alpha) * math.log(softmax(one, 1)[label]) / items
+        for p, q in zip(softmax(other, 2.5), softmax(one, 2.5), strict=True):
+            expected += alpha * 2.5**2 * p * math.log(p / q) / items
+    method = LowRank(alpha=alpha, temperature=2.5)
+
+    def loss(logits):
+        return sum(method.loss(batch, Outputs(logits, {}, inputs), Outputs(theirs, {}, inputs)).values())
+
+    assert float(loss(ours)) == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(loss, (ours.requires_grad_(),))
+    assert method.needs.logits == (alpha > 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameter", "value"),
+    [
+        (PruneMagnitude, "sparsity", 1), (PruneMagnitude, "prunings", 0), (PruneMagnitude, "ramp", 0),
+        (PruneStructured, "ratio", 1.0), (LowRank, "rank_ratio", 0), (LowRank, "energy", 1.1),
+        (LowRank, "scheme", "both"), (LowRank, "alpha", 1.5), (LowRank, "lr_factor", 0),
+        (QuantStatic, "calibration", 0), (DistilThenQuantise, "scheme", "none"), (QuantDynamic, "alpha", 0.5),
+    ],
+)  # fmt: skip
+def test_parameters_out_of_range_are_refused_by_name(method, parameter, value):
+    with pytest.raises(kdbench.InvalidParameter, match=parameter):
+        method(**{parameter: value})
+
+
+def test_what_a_library_raises_is_told_as_the_reason_of_a_refusal():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def forward(self, x):
+            raise ValueError("not today\nat all")
+
+    with pytest.raises(kdbench.MethodRefused, match=r"'prune_magnitude' cannot compress .*\n  ValueError: not today\n"):
+        PruneMagnitude().check(made_up_pair(Fails(), (3,)))
