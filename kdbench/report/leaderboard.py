@@ -191,7 +191,9 @@ def _leaderboard(
         for row, label in zip(runs, labels, strict=True)
     ]
     first = records[0]
-    own = [r for row in baselines.values() for r in row.by_seed.values()] or counted
+    own = [r for row in baselines.values() for r in row.by_seed.values()] or [
+        r for r in counted if r.student_source == "student"
+    ]
     return Leaderboard(
         dataset=first.dataset,
         dataset_fingerprint=next((f for r in records if (f := r.provenance.dataset_fingerprint)), ""),

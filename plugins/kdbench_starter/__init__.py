@@ -3,6 +3,9 @@
 import kdbench
 from kdbench import Recipe
 
+COMPRESSION = ("prune_magnitude", "low_rank", "quant_static", "prune_then_distil")
+"""Of a small network, for they train what is as large as the teacher."""
+QUANTISED = ("quant_static", "distil_then_quantise")
 METHODS = ("scratch", "label_smoothing", "kd", "logit_mse", "fitnet")
 
 RECIPES = {
@@ -74,7 +77,7 @@ def kdbench_register_recipes(register):
 
 @kdbench.hookimpl
 def kdbench_register_combos(register):
-    """Every method on every pair; a comparison of optimisers; a smoke test."""
+    """Every method on every pair; classical compression on digits; a comparison of optimisers; a smoke test."""
     for suite, pairs in (("images", IMAGE_PAIRS), ("tabular", TABULAR_PAIRS), ("multi-view", VIEW_PAIRS)):
         for pair in pairs:
             _register_grid(register, pair, methods=METHODS, suites=[suite])
@@ -84,6 +87,8 @@ def kdbench_register_combos(register):
         methods=METHODS,
         suites=["images", "smoke"],
     )
+    for pair, methods in (({**SMALL_PAIR, "recipe": "standard"}, COMPRESSION), (IMAGE_PAIRS[0], QUANTISED)):
+        _register_grid(register, pair, methods=methods, suites=["images", "compression"])
     for recipe in ("standard-adam", "standard-adamw"):
         for name, combo in kdbench.grid(
             methods=("scratch", "kd"), recipes=[recipe], teacher_recipe="standard", **SMALL_PAIR

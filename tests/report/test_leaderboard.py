@@ -404,6 +404,12 @@ def test_a_row_made_from_the_teacher_is_told_apart_with_its_size(runs):
     assert sorted(shown["bytes"]) == ["4,000", "400"]
 
 
+def test_the_students_size_is_not_that_of_rows_made_from_the_teacher(runs):
+    teachers = runs("pruned", SCRATCH, cost=Cost(parameters=1000, teacher_parameters=1000), student_source="teacher")
+    assert board_of(teachers).student_parameters is None
+    assert board_of(teachers + runs("kd", KD)).student_parameters == 100
+
+
 def test_sizes_that_are_all_the_same_take_no_column(runs):
     cost = Cost(parameters=1000, nonzero_parameters=997, bytes=4000)
     shown = {
