@@ -171,7 +171,8 @@ def varied(
         run,
         params=changed,
         overrides={name: value for name, value in changed.items() if value != defaults[name]},
-        recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe),
+        # Converted as `--set` does it, which makes a float of a 0: the ids are those of the same run so set.
+        recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe) if new else run.recipe,
         recipe_overrides=run.recipe_overrides | new,
         trial=trial,
         command=shlex.join([*shlex.split(run.command), *(part for text in sets for part in ("--set", text))]),

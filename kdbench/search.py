@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, floor
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,9 +11,9 @@ from msgspec import Meta
 
 from kdbench.errors import InvalidParameter
 
-_FACTOR, _COUNT_FACTOR = 10, 4
-"""Undeclared parameters are searched from default / factor to default · factor; whole numbers, which often cost time in
-proportion, over a smaller range."""
+_FACTOR, _TEMPERATURE_FACTOR = 10, 4
+"""Undeclared parameters are searched from default / factor to default · factor; a temperature, whose effect fades at
+both ends, over a smaller range."""
 _INSET = 0.01
 """How far from a bound that is excluded a range ends, as a share of the range."""
 
@@ -65,7 +64,7 @@ def search_space(name: str, hints: Mapping[str, Any], defaults: Mapping[str, Any
     for parameter, hint in hints.items():
         declared = [each for each in _annotations(hint) if isinstance(each, Search)]
         default = defaults.get(parameter)
-        space[parameter] = declared[-1] if declared else _automatic(hint, default)
+        space[parameter] = declared[-1] if declared else _automatic(parameter, hint, default)
         if declared:
             _check(f"method {name}, parameter {parameter!r}", declared[-1], hint, default, set(space) - {parameter})
     return space
@@ -105,7 +104,7 @@ def bounds(hint: Any) -> tuple[float | None, float | None, bool, bool]:
     return low, high, open_low, open_high
 
 
-def _automatic(hint: Any, default: Any) -> Search:
+def _automatic(name: str, hint: Any, default: Any) -> Search:
     plain = plain_type(hint)
     if plain is bool:
         return Search(choices=(False, True))
@@ -113,26 +112,25 @@ def _automatic(hint: Any, default: Any) -> Search:
         return Search(choices=get_args(plain))
     if plain not in {int, float}:
         return Search(fixed=True, why="it is no number")
+    if plain is int:  # epochs, steps, widths: equal numbers of trials would not be equal budgets
+        return Search(fixed=True, why="a count often costs time; its range must be declared")
     if default is None:
         return Search(fixed=True, why="it is off by default")
     low, high, open_low, open_high = bounds(hint)
-    whole = plain is int
     if low is not None and high is not None and (high - low <= 1 or default <= 0):
-        inset = 1 if whole else _INSET * (high - low)
+        inset = _INSET * (high - low)
         least, most = low + inset * open_low, high - inset * open_high
         if least <= default <= most and least < most:
             return Search(least, most)
     if default <= 0:
         return Search(fixed=True, why=f"nothing follows from a default of {default:g}")
-    factor = _COUNT_FACTOR if whole else _FACTOR
+    factor = _TEMPERATURE_FACTOR if "temperature" in name else _FACTOR
     least, most = default / factor, default * factor
-    if whole:
-        least, most = max(1, ceil(least)), floor(most)
     # An end that is excluded is not reached: a range that would pass it stops halfway there.
     if low is not None and (least < low or (open_low and least == low)):
-        least = low if not open_low else low + 1 if whole else (low + default) / 2
+        least = (low + default) / 2 if open_low else low
     if high is not None and (most > high or (open_high and most == high)):
-        most = high if not open_high else high - 1 if whole else (high + default) / 2
+        most = (high + default) / 2 if open_high else high
     if least >= most:
         return Search(fixed=True, why="its bounds leave one value")
     return Search(least, most, log=least > 0)

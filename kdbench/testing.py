@@ -57,9 +57,9 @@ def kdbench_command() -> Callable[..., CommandResult]:
 def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
     """Train with the method on a small made-up task and check what kdbench promises of methods.
 
-    The hyper-parameters are declared and validated; the loss is finite and reaches the student; the student moves; the
-    teacher's parameters and statistics do not, unless the method trains it; what is scored answers with finite logits;
-    the same seed gives the same bits.
+    The hyper-parameters and their search ranges are declared and validated; the loss is finite and reaches the student;
+    the student moves; the teacher's parameters and statistics do not, unless the method trains it; what is scored
+    answers with finite logits; the same seed gives the same bits.
     """
     assert isinstance(cls, type), f"{cls!r} is not a class"
     assert issubclass(cls, Method), f"{cls.__name__} is not a subclass of kdbench.Method"
@@ -108,6 +108,10 @@ def _check_parameters(cls: type[Method]) -> None:
 
     for name in cls.defaults():
         assert name in cls.parameter_schema(), f"{cls.__name__}: parameter {name!r} has no type"
+    try:
+        cls.search_space()
+    except InvalidParameter as error:
+        raise AssertionError(f"{cls.__name__} declares a kdbench.Search that cannot be used: {error}") from error
     try:
         cls(no_such_parameter=1)
     except InvalidParameter:

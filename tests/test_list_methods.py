@@ -51,7 +51,8 @@ def test_the_page_tells_which_features_are_read_and_of_whom():
 def test_pages_as_json_are_for_programs():
     (kd, crd) = json.loads(listed("kd", "crd", "--json"))
     assert (kd["name"], kd["family"], kd["plugin"], kd["source"]) == ("kd", "logit", "classic", "Hinton et al. (2015)")
-    assert kd["needs"] == {"logits": True, "student_features": [], "teacher_features": [], "input_grad": False}
+    assert {name for name, needed in kd["needs"].items() if needed} == {"logits"}
+    assert crd["needs"]["student_features"] == ["penultimate"]
     temperature = kd["parameters"]["temperature"]
     assert temperature["search"] == {"low": 1, "high": 16, "log": True}
     assert (temperature["type"], temperature["range"], temperature["default"]) == ("float", "> 0", 4.0)

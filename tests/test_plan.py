@@ -4,7 +4,7 @@ import pytest
 
 import kdbench
 from kdbench.errors import DeviceRefused, InvalidParameter, KdbenchError, MethodRefused, UnknownName, UsageError
-from kdbench.plan import Repeats, make_plan
+from kdbench.plan import Repeats, make_plan, varied
 from kdbench.select import Selection
 
 EVERYTHING = Selection(all=True)
@@ -256,3 +256,24 @@ def test_an_item_of_a_list_that_cannot_be_used_is_refused(small_catalog, setting
     small_catalog.add("method", "levels", Levels, "small", {})
     with pytest.raises(InvalidParameter, match=r"method 'levels'.*temperatures\[1\]"):
         runs(small_catalog, setting, selection=Selection(method=("levels",)))
+
+
+def test_a_varied_run_is_the_one_that_settings_would_make(small_catalog):
+    chosen = Selection(names=("digits/big->small/softened",))
+    (base,) = runs(small_catalog, selection=chosen, seeds=(0,))
+    (expected,) = runs(small_catalog, "softened.temperature=2.5", "recipe.lr=0.2", selection=chosen, seeds=(0,))
+    method = small_catalog.find("method", "softened").load()
+    made = varied(base, method, {"temperature": 2.5}, {"lr": 0.2})
+    assert made.run_id == expected.run_id
+    assert (made.overrides, made.recipe_overrides) == ({"temperature": 2.5}, {"lr": 0.2})
+    assert made.command == f"{base.command} --set softened.temperature=2.5 --set recipe.lr=0.2"
+    assert varied(base, method, {}, {}).run_id == base.run_id
+    assert varied(base, method, {"temperature": 4.0}, {}).overrides == {}
+
+
+def test_a_trial_is_another_run_than_the_one_that_is_scored_on_the_test_split(small_catalog):
+    (base, *_) = runs(small_catalog, selection=Selection(method=("softened",)))
+    method = small_catalog.find("method", "softened").load()
+    trial = varied(base, method, {}, {}, trial=True)
+    assert trial.run_id != base.run_id
+    assert trial.teacher_id == base.teacher_id

@@ -27,9 +27,6 @@ def space(hint: Any, default: Any) -> Search:
         (Annotated[float, kdbench.Meta(gt=0, lt=1)], 1e-7, Search(1e-8, 1e-6, log=True)),
         (Annotated[float, kdbench.Meta(gt=0, lt=1)], 0.999, Search(0.0999, 0.9995, log=True)),
         (Annotated[float, kdbench.Meta(ge=-2, le=2)], 0.0, Search(-2, 2)),
-        (int, 20, Search(5, 80, log=True)),
-        (Annotated[int, kdbench.Meta(ge=1)], 1, Search(1, 4, log=True)),
-        (Annotated[int, kdbench.Meta(gt=4, lt=10)], 8, Search(5, 9, log=True)),
         (bool, False, Search(choices=(False, True))),
         (Literal["kd", "dkd"], "kd", Search(choices=("kd", "dkd"))),
         (Annotated[float, kdbench.Meta(gt=0)] | None, 4.0, Search(0.4, 40, log=True)),
@@ -49,13 +46,22 @@ def test_a_range_follows_from_type_bounds_and_default(hint, default, expected):
         (float, 0.0, "default of 0"),
         (Annotated[float, kdbench.Meta(le=0)], -3.0, "default of -3"),
         (float | None, None, "off by default"),
-        (Annotated[int, kdbench.Meta(ge=1, le=1)], 1, "one value"),
+        (Annotated[float, kdbench.Meta(ge=1, le=1)], 1.0, "one value"),
+        (Annotated[int, kdbench.Meta(ge=1)], 20, "a count often costs time"),
     ],
 )
 def test_what_has_no_range_is_not_searched_and_says_why(hint, default, why):
     found = space(hint, default)
     assert found.fixed
     assert why in found.why
+
+
+def test_a_temperature_is_searched_over_a_smaller_range_than_a_weight():
+    positive = Annotated[float, kdbench.Meta(gt=0)]
+    found = search_space(
+        "m", {"norm_temperature": positive, "weight": positive}, {"norm_temperature": 4.0, "weight": 4.0}
+    )
+    assert found == {"norm_temperature": Search(1, 16, log=True), "weight": Search(0.4, 40, log=True)}
 
 
 class Declared(kdbench.Method):

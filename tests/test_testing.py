@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -46,6 +47,10 @@ class NoLoss(kdbench.Method):
     pass
 
 
+class SearchesElsewhere(Base):
+    weight: Annotated[float, kdbench.Search(2, 8)] = 1.0
+
+
 def test_a_sound_method_passes():
     check_method(Base)
 
@@ -55,6 +60,7 @@ def test_a_sound_method_passes():
     [
         (object, "is not a subclass of kdbench.Method"),
         (Base(), "is not a class"),
+        (SearchesElsewhere, "a kdbench.Search that cannot be used"),
         (Random, "two trainings with the same seed differ"),
         (MovesTeacher, "of the teacher changed, but trains_teacher is False"),
         (Idle, "no parameter of the student changed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -12,6 +13,9 @@ from kdbench.commands.listing import aligned, as_json_text
 from kdbench.errors import InvalidParameter
 from kdbench.method import Method, Needs
 from kdbench.search import Search, bounds, plain_type
+
+_FLAGS = {"input_grad": "gradients at the input"}
+"""How a need that is a flag reads; another one by its name."""
 
 
 def methods_command(catalog: Catalog, names: tuple[str, ...], *, as_json: bool) -> str:
@@ -97,7 +101,8 @@ def _needs_text(method: type[Method]) -> str:
     for whose, names in (("student's", needs.student_features), ("teacher's", needs.teacher_features)):
         if alone := [name for name in names if name not in both]:
             parts.append(f"the {whose} features {', '.join(alone)}")
-    parts += ["gradients at the input"] * needs.input_grad
+    flags = [one.name for one in fields(needs) if getattr(needs, one.name) is True and one.name != "logits"]
+    parts += [_FLAGS.get(name, name.replace("_", " ")) for name in flags]
     parts += ["a teacher of its own, which it trains"] * method.trains_teacher
     return "; ".join(parts) or "labels alone"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import msgspec
 from kdbench.durable import replace_file
 from kdbench.report.export import csv_cell
 from kdbench.report.tuned import TunedBoard
+from kdbench.version import __version__
 
 if TYPE_CHECKING:
     from kdbench.plan import NotRun
@@ -32,8 +34,12 @@ TRIAL_COLUMNS = ("number", "status", "value", "params", "recipe", "error")
 
 
 def render_tuned_json(boards: Sequence[TunedBoard], not_run: Sequence[NotRun] = ()) -> str:
-    """`{"schema": 1, "tuned": [...], "not_run": [...]}`; the fields are those of TunedBoard, TunedRow and Trial."""
-    content = {"schema": SCHEMA, "tuned": boards, "not_run": not_run}
+    """`{"schema": 1, "tuned": [...], "not_run": [...]}`; the fields are those of TunedBoard, TunedRow and Trial.
+
+    With the versions of kdbench and Optuna: another one may propose other trials.
+    """
+    versions = {"kdbench": __version__, "optuna": version("optuna")}
+    content = {"schema": SCHEMA, **versions, "tuned": boards, "not_run": not_run}
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
 
 

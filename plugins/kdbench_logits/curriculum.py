@@ -20,7 +20,7 @@ class CurriculumTemperature(kdbench.Method):
     initial: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1.5, 16, log=True)] = 4.0
     lowest: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 1.0
     span: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 20.0
-    loops: Annotated[int, kdbench.Meta(ge=1)] = 10
+    loops: Annotated[int, kdbench.Meta(ge=1), kdbench.Search(2, 40, log=True)] = 10
 
     def __init__(self, **params):
         super().__init__(**params)

@@ -26,6 +26,12 @@ def change_of(a, b, **options) -> Change:
     return change
 
 
+def test_trials_of_a_search_are_not_compared():
+    run, trial = a_run("kd", 0, 0.9), a_run("kd", 1000, None, trial=True, status="ok")
+    assert [change.label for change in compare([run], [run, trial]).changes] == ["kd"]
+    assert compare([trial], [trial]).changes == []
+
+
 def test_a_difference_is_the_paired_t_interval_of_scipy(runs):
     new = [0.85, 0.86, 0.84, 0.88]
     change = change_of(runs("kd", OLD), runs("kd", new))

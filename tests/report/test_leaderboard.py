@@ -33,6 +33,13 @@ def notes_of(records, **options) -> str:
 SCRATCH, KD = [0.80, 0.82, 0.81, 0.83], [0.85, 0.86, 0.84, 0.88]
 
 
+def test_trials_of_a_search_are_on_no_leaderboard():
+    runs = [a_run("kd", 0, 0.9), a_run("kd", 1000, None, trial=True, status="ok", val_metrics={"accuracy": 1.0})]
+    (board,) = leaderboards(runs)
+    assert [(row.n, row.total) for row in board.rows] == [(1, 1)]
+    assert leaderboards(runs[1:]) == []
+
+
 def test_a_row_has_mean_interval_and_paired_difference_as_scipy_gives_them(runs):
     board = board_of(runs("scratch", SCRATCH) + runs("kd", KD))
     row = row_of(board, "kd")

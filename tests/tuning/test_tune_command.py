@@ -179,6 +179,16 @@ def test_a_request_that_is_wrong_starts_nothing_and_exits_with_2(tmp_path, argum
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupt_ends_with_130_and_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)  # ends the command as Ctrl-C does
+
+    monkeypatch.setattr("kdbench.commands.tune.search", interrupted)
+    done = invoke(tmp_path, *SEARCH)
+    assert done.exit_code == 130
+    assert "the same command continues" in done.output
+
+
 def test_without_optuna_the_command_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = invoke(tmp_path, *SEARCH)
