@@ -95,7 +95,7 @@ _SELECTION = _options(
     click.option("--dataset", metavar="NAME", multiple=True, help="Only, or composed with, this dataset."),
     click.option("--teacher", metavar="NAME", multiple=True, help="Only, or composed with, this teacher."),
     click.option("--student", metavar="NAME", multiple=True, help="Only, or composed with, this student."),
-    click.option("--method", metavar="NAME", multiple=True, help="Only, or composed with, this method."),
+    click.option("--method", metavar="NAME", multiple=True, help="Only, or composed with, this method; '*': all."),
     click.option("--recipe", metavar="NAME", multiple=True, help="Only, or composed with, this recipe."),
 )
 _SET = click.option(

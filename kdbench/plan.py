@@ -142,7 +142,7 @@ def make_plan(
         try:
             lacking = _lacking(catalog, selected)
             run = _resolve(catalog, selected, chosen, repeats)
-        except (UnknownName, PluginError, DeviceRefused) as error:
+        except (UnknownName, PluginError, DeviceRefused, MethodRefused) as error:
             broken.append(error)
             lacking = NotRun(selected.name, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
         if lacking is None:

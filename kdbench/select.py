@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,7 +22,8 @@ class Selection:
     """Which combos to run: by name or glob, expression, suite, and by what they are made of.
 
     The axes filter the registered combos. A dataset, model, method or recipe that no registered combo has is put into
-    those that the other axes leave; a dataset without any needs a teacher, a student and a method beside it.
+    those that the other axes leave; a dataset without any needs a teacher, a student and a method beside it. A glob
+    stands for every registered name that matches.
     """
 
     all: bool = False
@@ -66,9 +67,7 @@ def select(catalog: Catalog, selection: Selection) -> list[Selected]:
     """
     if selection.empty:
         raise UsageError("nothing is selected", fix="kdbench run --all, or a name of: kdbench list combos")
-    for kind in AXES:
-        for value in getattr(selection, kind):
-            catalog.find(kind, value)
+    selection = replace(selection, **{kind: _named(catalog, kind, getattr(selection, kind)) for kind in AXES})
     chosen = _registered(catalog, selection)
     if any(getattr(selection, kind) for kind in AXES):
         chosen = _along_axes(chosen, selection)
@@ -78,6 +77,17 @@ def select(catalog: Catalog, selection: Selection) -> list[Selected]:
     if not chosen:
         raise UsageError("the selection holds no combo", fix="kdbench list combos shows all of them")
     return chosen
+
+
+def _named(catalog: Catalog, kind: Kind, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The registered names that an axis's values stand for, globs among them, in order of registration for each."""
+    found: dict[str, None] = {}
+    for value in values:
+        matching = [entry.name for entry in catalog.entries(kind) if fnmatchcase(entry.name, value)]
+        if not matching:
+            catalog.find(kind, value)
+        found |= dict.fromkeys(matching or [value])
+    return tuple(found)
 
 
 def _registered(catalog: Catalog, selection: Selection) -> list[Selected]:

@@ -168,6 +168,18 @@ def test_a_method_that_cannot_serve_the_task_is_refused_by_name(small_catalog):
         make_plan(small_catalog, selection)
 
 
+def test_a_method_that_cannot_serve_the_task_is_left_out_and_told_beside_one_that_can(small_catalog):
+    class Ranks(kdbench.Method):
+        tasks = ("retrieval",)
+
+    small_catalog.add("method", "ranks", Ranks, "small", {})
+    plan = make_plan(small_catalog, Selection(dataset=("digits",), method=("scratch", "ranks")))
+    assert {run.combo.method for run in plan.runs} == {"scratch"}
+    ((name, reason),) = [(one.name, one.reason) for one in plan.not_run]
+    assert name == "digits/big->small/ranks"
+    assert "it serves retrieval" in reason
+
+
 def test_a_combo_whose_parts_nobody_registered_is_left_out_and_told(small_catalog):
     broken = kdbench.Combo(dataset="digits", teacher="nobody", student="small", method="scratch", recipe="standard")
     small_catalog.add("combo", "digits/nobody->small/scratch", broken, "small", {})

@@ -121,3 +121,11 @@ def test_a_composed_combo_is_not_repeated_for_every_recipe_unless_recipes_are_as
     assert recipes(suite="recipes") == [("scratch", "fast"), ("softened", "fast")]
     registered = select(small_catalog, Selection(dataset=("digits",), student=("small",)))
     assert len(registered) == 4
+
+
+def test_a_glob_on_an_axis_stands_for_all_that_match(small_catalog):
+    every = [one.combo.method for one in select(small_catalog, Selection(dataset=("digits",), method=("*",)))]
+    assert set(every) == {entry.name for entry in small_catalog.entries("method")}
+    assert len(every) == len(set(every))
+    with pytest.raises(UnknownName, match=r"unknown method 'x\*'"):
+        select(small_catalog, Selection(method=("x*",)))
