@@ -1,5 +1,6 @@
 """FitNet: hints from the middle of the teacher."""
 
+import math
 from typing import Annotated
 
 import kdbench
@@ -20,6 +21,23 @@ class FitNet(kdbench.Method):
     def needs(self):
         """One feature of each model."""
         return kdbench.needs(student_features=[self.student_layer], teacher_features=[self.teacher_layer])
+
+    def check(self, pair):
+        """Refuse shapes that the regressor does not bring together, and single numbers for its batch norm."""
+        student, teacher = pair.student.features[self.student_layer], pair.teacher.features[self.teacher_layer]
+        if (len(student), len(teacher)) not in {(3, 3), (3, 1), (1, 1)}:
+            what = "its regressor takes maps (C, H, W) to maps or vectors, and vectors (D,) to vectors"
+            fix = "choose other layers: --set fitnet.student_layer=... --set fitnet.teacher_layer=..."
+        elif pair.batch_size == 1 and math.prod(teacher[1:]) == 1:
+            what, fix = "its regressor has batch norm, and a batch has one item", "--set recipe.batch_size=64"
+        else:
+            return
+        raise kdbench.MethodRefused(
+            f"method 'fitnet' cannot serve this pair: {what}",
+            f"student {pair.student.name!r} has {self.student_layer!r} of shape {student}, "
+            f"teacher {pair.teacher.name!r} has {self.teacher_layer!r} of shape {teacher}",
+            fix,
+        )
 
     def build(self, pair):
         """The regressor."""

@@ -111,6 +111,27 @@ def test_fitnet_is_the_weighted_mean_squared_difference_after_the_regressor(seed
     assert found["hint"] == pytest.approx(7 * sum(squares) / len(squares), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "batch_size", "problem"),
+    [
+        (((4,), (4, 2, 2)), 64, "its regressor takes"), (((5, 8), (5, 8)), 64, "its regressor takes"),
+        (((4,), (3,)), 1, "batch norm"), (((4, 2, 2), (3, 1, 1)), 1, "batch norm"),
+        (((4, 2, 2), (3, 2, 2)), 1, ""), (((4,), (3,)), 2, ""), (((4, 2, 2), (3,)), 64, ""),
+    ],
+)  # fmt: skip
+def test_fitnet_refuses_what_its_regressor_cannot_take_by_name_with_the_shapes(shapes, batch_size, problem):
+    info = DatasetInfo("made up", "multiclass", 3, (1,), 9)
+    models = (ModelInfo(name, nn.Identity(), {name: shape}) for name, shape in zip("st", shapes, strict=True))
+    pair, method = Pair(info, *models, 1, 1, batch_size), FitNet(student_layer="s", teacher_layer="t")
+    if not problem:
+        method.check(pair)
+        return
+    with pytest.raises(kdbench.MethodRefused) as caught:
+        method.check(pair)
+    for part in ("method 'fitnet'", problem, *map(str, shapes)):
+        assert part in str(caught.value)
+
+
 @pytest.mark.parametrize("method", [Scratch(), LabelSmoothing(), SoftTargets(), LogitRegression()])
 @pytest.mark.parametrize("shape", [(1, 2), (4, 5)])
 def test_gradients_of_the_student_are_those_of_finite_differences(method, shape):
