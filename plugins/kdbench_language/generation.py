@@ -1,7 +1,8 @@
 """Writing on: a causal language model's samples and its most probable continuations.
 
-A model takes token indices (N, t), for any t up to its length, and returns logits (N, t, V). It is asked anew for every
-token: nothing is kept of its attention.
+A model takes token indices (N, t), for any t up to its length, and returns logits (N, t, V). One that has
+`read_on(tokens, past) -> (logits (N, V), past)`, as kdbench's own, reads each token once; any other reads everything
+anew for every token that is written. `past` is a list of tuples of tensors, whose first dimension is N.
 """
 
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ def sample(model, prompts, length):
     import torch
 
     tokens = prompts.long()
-    with _writing(model):
+    with _writing(model) as writer:
         while tokens.shape[1] < length:
-            chances = model(tokens)[:, -1].float().softmax(-1)
+            chances = writer.logits(tokens).softmax(-1)
             tokens = torch.cat([tokens, torch.multinomial(chances, 1)], 1)
     return tokens
 
@@ -36,14 +37,16 @@ def beam_search(model, prompts, length, beams):
 
     tokens = prompts.long()[:, None]
     total = tokens.new_zeros(len(tokens), 1, dtype=torch.float32)
-    with _writing(model):
+    items = torch.arange(len(tokens), device=tokens.device)[:, None]
+    with _writing(model) as writer:
         while tokens.shape[2] < length:
-            chances = model(tokens.flatten(0, 1))[:, -1].float().log_softmax(-1).unflatten(0, tokens.shape[:2])
+            chances = writer.logits(tokens.flatten(0, 1)).log_softmax(-1).unflatten(0, tokens.shape[:2])
             vocabulary = chances.shape[-1]
             every = (total[..., None] + chances).flatten(1)
             total, best = every.topk(min(beams, every.shape[1]))
-            parents = (best // vocabulary)[..., None].expand(-1, -1, tokens.shape[2])
-            tokens = torch.cat([tokens.gather(1, parents), (best % vocabulary)[..., None]], 2)
+            parents = best // vocabulary
+            writer.keep((items * tokens.shape[1] + parents).flatten())
+            tokens = torch.cat([tokens[items, parents], (best % vocabulary)[..., None]], 2)
     return tokens[:, 0]
 
 
@@ -58,6 +61,27 @@ def as_items(tokens, prompt, inputs, labels):
     return tokens.to(inputs.dtype), asked.masked_fill(labels == -100, -100)
 
 
+class _Writer:
+    """What a model says comes next."""
+
+    def __init__(self, model):
+        self._model, self._read_on = model, getattr(model, "read_on", None)
+        self._past, self._read = None, 0
+
+    def logits(self, tokens):
+        """Logits (N, V) after tokens (N, t), whose first ones are those of the call before."""
+        if self._read_on is None:
+            return self._model(tokens)[:, -1].float()
+        logits, self._past = self._read_on(tokens[:, self._read :], self._past)
+        self._read = tokens.shape[1]
+        return logits.float()
+
+    def keep(self, rows):
+        """Go on with these of the rows read so far, in this order."""
+        if self._past is not None:
+            self._past = [tuple(values[rows] for values in layer) for layer in self._past]
+
+
 @contextmanager
 def _writing(model):
     import torch
@@ -66,6 +90,6 @@ def _writing(model):
     model.eval()
     try:
         with torch.no_grad():
-            yield
+            yield _Writer(model)
     finally:
         model.train(training)

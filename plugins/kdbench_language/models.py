@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from kdbench import DatasetInfo
 
 
+Past = tuple[Tensor, Tensor]
+
+
 class Block(nn.Module):
     """Pre-norm causal self-attention and a feed-forward network, each added to its input (N, L, width)."""
 
@@ -25,14 +28,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The next hidden state."""
+        return self.read_on(x, None)[0]
+
+    def read_on(self, x: Tensor, past: Past | None) -> tuple[Tensor, Past]:
+        """The next hidden state, of all tokens or of the one that follows the `past` ones; and the new past."""
         normed = self.norm1(x)
         query, key, value = (
             each(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (self.query, self.key, self.value)
         )
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if past is not None:
+            key, value = (torch.cat(both, 2) for both in zip(past, (key, value), strict=True))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=past is None)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
-        fed: Tensor = x + self.feed(self.norm2(x))
-        return fed
+        return x + self.feed(self.norm2(x)), (key, value)
 
 
 class CausalTransformer(nn.Module):
@@ -66,6 +74,21 @@ class CausalTransformer(nn.Module):
         hidden = self.embeddings(self.tokens(x.long()) + self.positions[: x.shape[1]])
         logits: Tensor = self.fc(self.norm(self.blocks(hidden)))
         return logits
+
+    def read_on(self, tokens: Tensor, past: list[Past] | None) -> tuple[Tensor, list[Past]]:
+        """Logits (N, V) after the last token, and what is to be kept of all tokens to read one more.
+
+        Args:
+            tokens: the first tokens (N, t) where `past` is None, else the one (N, 1) that follows them.
+            past: what the call before returned: for each layer keys and values, (N, heads, t, width / heads).
+        """
+        start = 0 if past is None else past[0][0].shape[2]
+        hidden = self.tokens(tokens.long()) + self.positions[start : start + tokens.shape[1]]
+        kept = []
+        for number, block in enumerate(self.blocks):
+            hidden, layer = block.read_on(hidden, None if past is None else past[number])  # type: ignore[operator]
+            kept.append(layer)
+        return self.fc(self.norm(hidden[:, -1])), kept
 
 
 def transformer(width: int, layers: int, heads: int, info: DatasetInfo) -> CausalTransformer:

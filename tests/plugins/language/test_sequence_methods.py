@@ -21,6 +21,7 @@ from kdbench.engine.teachers import teacher_source
 from kdbench.engine.train import Views
 from kdbench.method import Batch, ModelInfo, Outputs, Pair
 from kdbench_language.generation import beam_search, prompt_length, sample
+from kdbench_language.models import CausalTransformer
 from kdbench_language.sequences import GeneralizedKd, SequenceLevel
 from kdbench_language.tokens import WordLevel
 
@@ -92,6 +93,37 @@ def test_samples_follow_the_models_distribution_and_the_seed(model):
     torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)
     assert model.modes == {False}
     assert model.training
+
+
+class Forgetful(nn.Module):
+    """The same model, reading everything anew for every token."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def test_a_model_that_keeps_what_it_has_read_writes_the_same():
+    torch.manual_seed(0)
+    model = CausalTransformer(vocabulary=7, length=12, width=8, layers=2, heads=2)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    prompts = torch.randint(7, (4, 3))
+    for beams in (1, 3):
+        assert beam_search(model, prompts, 12, beams).equal(beam_search(Forgetful(model), prompts, 12, beams))
+    written = []
+    for each in (model, Forgetful(model)):
+        torch.manual_seed(1)
+        written.append(sample(each, prompts, 12))
+    assert written[0].equal(written[1])
+    logits, past = model.read_on(prompts, None)
+    torch.testing.assert_close(logits, model(prompts)[:, -1])
+    logits, past = model.read_on(prompts[:, :1], past)
+    torch.testing.assert_close(logits, model(torch.cat([prompts, prompts[:, :1]], 1))[:, -1])
+    assert [tuple(values.shape) for layer in past for values in layer] == [(4, 2, 4, 4)] * 4
 
 
 @pytest.mark.parametrize(("share", "length", "expected"), [(0.25, 64, 16), (0.01, 64, 1), (0.99, 4, 3), (0.5, 2, 1)])
