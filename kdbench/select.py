@@ -67,7 +67,8 @@ def select(catalog: Catalog, selection: Selection) -> list[Selected]:
     """
     if selection.empty:
         raise UsageError("nothing is selected", fix="kdbench run --all, or a name of: kdbench list combos")
-    selection = replace(selection, **{kind: _named(catalog, kind, getattr(selection, kind)) for kind in AXES})
+    axes: dict[str, Any] = {kind: _named(catalog, kind, getattr(selection, kind)) for kind in AXES}
+    selection = replace(selection, **axes)
     chosen = _registered(catalog, selection)
     if any(getattr(selection, kind) for kind in AXES):
         chosen = _along_axes(chosen, selection)

@@ -18,6 +18,7 @@ class SupervisionTransfer(LayerPairs):
     """
 
     name = "gupta"
+    normalizes = True
     parallel_fit = True
     student_layers: Layers = ("middle",)
     teacher_layers: Layers = ("middle",)

@@ -40,7 +40,7 @@ class FlowOfSolution(TwoStages):
         sides = (f'--set \'{self.name}.{side}_layers=["first","last"]\'' for side in ("student", "teacher"))
         return " ".join(sides)
 
-    def matching(self, batch, student, teacher):
+    def layer_terms(self, batch, student, teacher):
         """The mean squared difference of the matrices, summed over consecutive layers."""
         pairs = self.paired(student, teacher)
         gaps = ((_flow(one[0], two[0]) - _flow(one[1], two[1])).square().mean() for one, two in pairwise(pairs))

@@ -40,7 +40,7 @@ class KnowledgeReview(LayerPairs):
         shapes = self.shapes(pair)
         return Review(shapes, self.width or min(512, shapes[-1][0][0]))
 
-    def matching(self, batch, student, teacher):
+    def layer_terms(self, batch, student, teacher):
         """The hierarchical context losses, summed over the levels."""
         from kdbench_features.fusion import context_loss
 

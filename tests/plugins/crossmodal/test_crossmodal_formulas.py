@@ -39,7 +39,7 @@ def make_pair(
 ) -> Pair:  # fmt: skip
     info, other = (DatasetInfo("made up", "multiclass", CLASSES, shape, items) for shape in shapes)
     models = ModelInfo("small", nn.Identity(), {"s": student}), ModelInfo("big", nn.Identity(), {"t": teacher})
-    return Pair(info, *models, 1, steps, teacher_dataset=other)
+    return Pair(info, *models, 1, steps, batch_size=-(-items // steps), teacher_dataset=other)
 
 
 def built(method: kdbench.Method, pair: Pair) -> kdbench.Method:

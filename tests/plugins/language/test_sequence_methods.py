@@ -214,7 +214,7 @@ def test_a_teacher_of_another_view_is_refused(method):
     info = DatasetInfo("two", "language-modeling", 4, (6,), 10, view="english")
     model = ModelInfo("model", nn.Identity())
     with pytest.raises(kdbench.MethodRefused, match="'spanish', the student's 'english'"):
-        method.check(Pair(info, model, model, 1, 10, replace(info, view="spanish")))
+        method.check(Pair(info, model, model, 1, 10, teacher_dataset=replace(info, view="spanish")))
 
 
 @pytest.mark.parametrize(("method", "kind"), [(GeneralizedKd(), LiveTeacher), (WordLevel(), StoredTeacher)])
