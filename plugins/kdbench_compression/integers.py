@@ -55,6 +55,7 @@ class QuantAware(FineTuned):
     """
 
     name = "qat"
+    parallel_fit = False  # each process would see ranges of its own
 
     def check(self, pair):
         """Refuse models that cannot be traced or quantised, and machines without integer kernels."""
