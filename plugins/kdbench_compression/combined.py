@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import kdbench
-from kdbench_compression.integers import Calibration, check_quantisable
+from kdbench_compression.integers import Calibration, check_quantisable, refuse_half
 from kdbench_compression.magnitude import PruneMagnitude
 from kdbench_compression.teacher import soft_targets
 
@@ -25,6 +25,7 @@ class DistilThenQuantise(kdbench.Method):
     """
 
     name = "distil_then_quantise"
+    parallel_fit = True  # the distillation is shared; the first process quantises
     needs = kdbench.needs(logits=True)
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
@@ -34,6 +35,11 @@ class DistilThenQuantise(kdbench.Method):
     def check(self, pair):
         """Refuse students that cannot be quantised, and machines without integer kernels."""
         check_quantisable(self, pair, pair.student.module, self.scheme)
+
+    def fit(self, trainer):
+        """Distil; mixed precision is refused."""
+        refuse_half(self, trainer)
+        super().fit(trainer)
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and soft targets."""

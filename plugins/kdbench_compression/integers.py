@@ -20,6 +20,11 @@ class QuantDynamic(FromTeacher):
         """Refuse models without linear layers, and machines without integer kernels."""
         check_quantisable(self, pair, pair.teacher.module, "dynamic")
 
+    def fit(self, trainer):
+        """Nothing is trained; mixed precision is refused."""
+        refuse_half(self, trainer)
+        super().fit(trainer)
+
     def finish(self, trainer):
         """Linear layers in int8."""
         from kdbench_compression.quantised import dynamic
@@ -41,6 +46,11 @@ class QuantStatic(FromTeacher):
         """Refuse models that cannot be traced or quantised, and machines without integer kernels."""
         check_quantisable(self, pair, pair.teacher.module, "static")
 
+    def fit(self, trainer):
+        """Nothing is trained; mixed precision is refused."""
+        refuse_half(self, trainer)
+        super().fit(trainer)
+
     def finish(self, trainer):
         """The model in int8."""
         from kdbench_compression.quantised import calibrated
@@ -55,6 +65,7 @@ class QuantAware(FineTuned):
     """
 
     name = "qat"
+    parallel_fit = False  # each process would see ranges of its own
 
     def check(self, pair):
         """Refuse models that cannot be traced or quantised, and machines without integer kernels."""
@@ -99,7 +110,7 @@ def check_quantisable(method, pair, model, kind):
 
 
 def refuse_half(method, trainer):
-    """Refuse mixed precision: rounding to int8 is simulated, and computed, from float32."""
+    """Refuse mixed precision: int8 layers read and simulate rounding of float32."""
     if trainer.recipe.precision != "32-true":
         raise refusal(method, f"the recipe's precision is {trainer.recipe.precision}", "--set recipe.precision=32-true")
 

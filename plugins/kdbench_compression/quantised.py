@@ -1,7 +1,7 @@
 """int8 models, by torch's quantisation of traced graphs; their layers run integer kernels.
 
-torch announces that this interface will go; torchao's successor computes in int8 only after torch.compile, which costs
-a minute for each model. Its warnings are about that, and not about the model at hand.
+torch announces that this interface will go; torchao's successor computes in int8 only once torch.compile has lowered
+the graph. The warnings that are silenced here are about that, and not about the model at hand.
 """
 
 import copy

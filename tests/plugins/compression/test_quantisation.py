@@ -182,10 +182,15 @@ def test_a_machine_without_integer_kernels_and_a_gpu_are_refused(data, monkeypat
         QuantStatic().check(elsewhere)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "why"), [({"ema": 0.9}, r"recipe\.ema=0\.9"), ({"precision": "bf16-mixed"}, "precision is bf16-mixed")]
-)
-def test_recipes_that_rounded_training_cannot_follow_are_refused(data, recipe, why):
-    trainer = trainer_of(data, QuantAware(), **recipe)
-    with pytest.raises(kdbench.MethodRefused, match=rf"'qat' .*\n.*{why}"):
+def test_an_average_over_time_is_refused_in_rounded_training(data):
+    trainer = trainer_of(data, QuantAware(), ema=0.9)
+    with pytest.raises(kdbench.MethodRefused, match=r"'qat' .*\n.*recipe\.ema=0\.9"):
         trainer.method.fit(trainer)
+
+
+@pytest.mark.parametrize("method", [QuantStatic(), QuantDynamic(), QuantAware(), DistilThenQuantise()])
+def test_mixed_precision_is_refused_before_training(data, method):
+    trainer = trainer_of(data, method, precision="bf16-mixed")
+    with pytest.raises(kdbench.MethodRefused, match=rf"'{method.name}' .*\n.*precision is bf16-mixed"):
+        method.fit(trainer)
+    assert trainer.steps == 0
