@@ -23,10 +23,10 @@ class RobustDistillation(kdbench.Method):
     needs = kdbench.needs(logits=True)
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
-    eps: Annotated[float, kdbench.Meta(gt=0)] = 0.1
-    step_size: Annotated[float, kdbench.Meta(gt=0)] = 0.025
+    eps: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 0.1
+    step_size: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 0.025
     steps: Annotated[int, kdbench.Meta(ge=1)] = 10
-    attack: Literal["kl", "ce"] = "kl"
+    attack: Annotated[Literal["kl", "ce"], kdbench.Search(fixed=True)] = "kl"
 
     @property
     def measures(self):

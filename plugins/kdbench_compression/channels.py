@@ -17,7 +17,7 @@ class PruneStructured(FineTuned):
     """
 
     name = "prune_structured"
-    ratio: Annotated[float, kdbench.Meta(gt=0, lt=1)] = 0.5
+    ratio: Annotated[float, kdbench.Meta(gt=0, lt=1), kdbench.Search(fixed=True)] = 0.5
 
     def compressed(self, pair):
         """The teacher with fewer channels."""

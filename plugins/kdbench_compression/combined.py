@@ -29,7 +29,7 @@ class DistilThenQuantise(kdbench.Method):
     needs = kdbench.needs(logits=True)
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
-    scheme: Literal["static", "dynamic"] = "static"
+    scheme: Annotated[Literal["static", "dynamic"], kdbench.Search(fixed=True)] = "static"
     calibration: Calibration = 512
 
     def check(self, pair):

@@ -20,9 +20,9 @@ class LowRank(FineTuned):
     """
 
     name = "low_rank"
-    rank_ratio: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.25
-    energy: Annotated[float, kdbench.Meta(gt=0, le=1)] | None = None
-    scheme: Literal["channel", "spatial"] = "channel"
+    rank_ratio: Annotated[float, kdbench.Meta(gt=0, le=1), kdbench.Search(fixed=True)] = 0.25
+    energy: Annotated[Annotated[float, kdbench.Meta(gt=0, le=1)] | None, kdbench.Search(fixed=True)] = None
+    scheme: Annotated[Literal["channel", "spatial"], kdbench.Search(fixed=True)] = "channel"
 
     def compressed(self, pair):
         """The teacher with factorised layers."""

@@ -18,7 +18,7 @@ class PruneMagnitude(FineTuned):
     """
 
     name = "prune_magnitude"
-    sparsity: Annotated[float, kdbench.Meta(gt=0, lt=1)] = 0.8
+    sparsity: Annotated[float, kdbench.Meta(gt=0, lt=1), kdbench.Search(fixed=True)] = 0.8
     prunings: Annotated[int, kdbench.Meta(ge=1)] = 10
     ramp: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.5
 
