@@ -110,7 +110,7 @@ def test_sobolevs_directions_are_uniform_so_that_its_mean_is_the_frobenius_dista
     x = random_inputs(4000).requires_grad_()
     batch = Batch(x, x, torch.zeros(4000, dtype=torch.long), torch.arange(4000), 0.0, 0)
     torch.manual_seed(0)
-    found = Sobolev(of="logits").loss(batch, Outputs(student(x), {}, x), Outputs(teacher(x), {}, x))
+    found = Sobolev(of="logits", weight=1.0).loss(batch, Outputs(student(x), {}, x), Outputs(teacher(x), {}, x))
     distance = (student[1].weight - teacher[1].weight).square().sum().item()
     assert CLASSES * number(found["sobolev"]) == pytest.approx(distance, rel=0.03)
 
@@ -145,7 +145,7 @@ def test_grad_align_is_the_formula_for_maps_and_vectors(items, kind):
 
 METHODS = [
     (JacobianMatching, {}, "jacobian"),
-    (Sobolev, {"projections": 2}, "sobolev"),
+    (Sobolev, {"projections": 2, "weight": 1.0}, "sobolev"),
     (AttentionFromGradients, LAYERS, "attention"),
     (AttentionFromGradients, {**LAYERS, "norm": "l2"}, "attention"),
     (GradientAlignment, LAYERS, "alignment"),
