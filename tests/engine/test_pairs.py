@@ -67,7 +67,7 @@ def test_what_is_served_is_not_refused_and_nothing_is_written(watching, tmp_path
     assert asked(watching, runs, tmp_path) == {}
     (pair,) = SEEN
     assert (pair.student.features, pair.teacher.features) == ({"first": (32,)}, {"last": (512,)})
-    assert pair.student.paths == {"first": "stage1"}
+    assert pair.student.path("first") == "stage1"
     assert (pair.dataset.name, pair.epochs, pair.batch_size) == ("wine", 60, 64)
     assert list(tmp_path.iterdir()) == []
 
