@@ -41,8 +41,8 @@ class Needs:
 
     @property
     def teacher(self) -> bool:
-        """Whether the method needs the teacher to have seen the batch."""
-        return self.logits or bool(self.teacher_features) or self.teacher_grad
+        """Whether the method needs a teacher at all: one that has seen the batch, or that it runs itself."""
+        return self.logits or bool(self.teacher_features) or not self.stored
 
     @property
     def teacher_grad(self) -> bool:

@@ -85,7 +85,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         combo = self.combo
         models = [combo.dataset, combo.teacher, combo.student, combo.teacher_view, combo.student_view]
         length = [self.recipe.epochs, self.recipe.batch_size, self.devices, self.folds]
-        return _hash([*models, combo.method, self.params, *length])
+        trained = [combo.teacher_checkpoint, self.teacher_recipe]
+        return _hash([*models, combo.method, self.params, *length, *trained])
 
     @cached_property
     def teacher_id(self) -> str:

@@ -173,6 +173,22 @@ def test_a_model_in_the_teachers_place_is_frozen_and_sees_its_own_view(view, aug
     made.close()
 
 
+@pytest.mark.parametrize("asked", ["live", "feature_grad", "input_grad"])
+def test_a_model_in_the_teachers_place_is_run_on_what_a_method_shows_it_where_that_declares_so(asked):
+    class Shows(Taught):
+        needs = kdbench.needs(logits=True, **{asked: True})
+
+    made = trainer(Shows())
+    model = made.pair.new_model("middle", view="teacher").module
+    made.learn_from(model, "teacher")
+    (batch, *_) = made.batches(0)
+    other = torch.randn_like(batch.teacher_inputs)
+    answer = made.teacher_outputs(replace(batch, teacher_inputs=other)).logits
+    torch.testing.assert_close(answer, model(other))
+    assert answer.requires_grad == (asked != "live")
+    made.close()
+
+
 def test_random_streams_for_a_method_depend_on_the_seed_and_the_purpose():
     made = trainer(Plain())
     draws = [torch.rand(3, generator=made.generator(*purpose)) for purpose in (("a", 1), ("a", 1), ("a", 2))]

@@ -97,6 +97,8 @@ def test_faults_of_plugins_and_data_are_left_to_the_runs(watching, tmp_path):
 
 def test_runs_that_differ_in_what_check_sees_are_asked_about_apart(watching):
     (task,) = checks([*planned(watching, seeds=(0, 1)), *planned(watching, "batch_size=8"),
-                      *planned(watching, "watching.refuses=true"), *planned(watching, student="mlp-m")])  # fmt: skip
-    assert len(task.runs) == 4
+                      *planned(watching, "watching.refuses=true"), *planned(watching, student="mlp-m"),
+                      *planned(watching, "teacher_checkpoint=teacher.safetensors"),
+                      *planned(watching, "teacher_recipe.epochs=7")])  # fmt: skip
+    assert len(task.runs) == 6
     assert {run.seed for run in task.runs} == {0}
