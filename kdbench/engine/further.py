@@ -39,7 +39,7 @@ def frozen_source(trainer: Trainer, model: nn.Module, data: Views) -> TeacherSou
     """The model as a teacher that does not move: run once where its inputs repeat every epoch, else on every batch."""
     model.requires_grad_(False).eval()
     needs = trainer.needs
-    if trainer.augment is not None or needs.input_grad or needs.teacher_features:
+    if trainer.augment is not None or not needs.stored or needs.teacher_features:
         return LiveTeacher(model, needs, type(model).__name__, trains=False)
     logits = predict(model, data.teacher, trainer.fabric).clone()  # out of inference mode, for a loss to save it
     return StoredTeacher(model, {"logits": logits}, len(logits))

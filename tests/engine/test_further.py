@@ -173,6 +173,27 @@ def test_a_model_in_the_teachers_place_is_frozen_and_sees_its_own_view(view, aug
     made.close()
 
 
+class Shown(Taught):
+    needs = kdbench.needs(logits=True, live=True)
+
+
+class Differentiated(Taught):
+    needs = kdbench.needs(logits=True, feature_grad=True)
+
+
+@pytest.mark.parametrize("method", [Shown, Differentiated])
+def test_a_model_in_the_teachers_place_is_run_where_the_method_shows_it_other_inputs_or_differentiates(method):
+    made = trainer(method())
+    model = made.pair.new_model("middle", view="teacher").module
+    made.learn_from(model, "teacher")
+    batch = next(iter(made.batches(0)))
+    other = replace(batch, teacher_inputs=batch.teacher_inputs + 1)
+    answers = made.teacher_outputs(other).logits
+    torch.testing.assert_close(answers, model(batch.teacher_inputs + 1))
+    assert answers.requires_grad == made.needs.feature_grad
+    made.close()
+
+
 def test_random_streams_for_a_method_depend_on_the_seed_and_the_purpose():
     made = trainer(Plain())
     draws = [torch.rand(3, generator=made.generator(*purpose)) for purpose in (("a", 1), ("a", 1), ("a", 2))]
