@@ -45,6 +45,7 @@ def test_the_page_tells_which_features_are_read_and_of_whom():
     assert "features middle of both models" in listed("fitnet")
     assert "labels alone" in listed("scratch")
     assert "no hyper-parameters" in listed("scratch")
+    assert "the teacher itself, of which it makes the student" in listed("quant_dynamic")
     assert "first,middle,last" in listed("at")
 
 

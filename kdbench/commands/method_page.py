@@ -104,6 +104,7 @@ def _needs_text(method: type[Method]) -> str:
     flags = [one.name for one in fields(needs) if getattr(needs, one.name) is True and one.name != "logits"]
     parts += [_FLAGS.get(name, name.replace("_", " ")) for name in flags]
     parts += ["a teacher of its own, which it trains"] * method.trains_teacher
+    parts += ["the teacher itself, of which it makes the student"] * method.student_from_teacher
     return "; ".join(parts) or "labels alone"
 
 

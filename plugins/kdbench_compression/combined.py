@@ -9,9 +9,12 @@ from kdbench_compression.teacher import soft_targets
 
 
 class PruneThenDistil(PruneMagnitude):
-    """prune_magnitude with soft targets of the unpruned teacher (Hinton et al., 2015) in the fine-tuning.
+    """prune_magnitude with soft targets of the unpruned teacher t (Hinton et al., 2015) in the fine-tuning.
 
-    `alpha` as in kd. The other methods that fine-tune take the same `alpha`.
+    That is (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), at `lr_factor` of the recipe's rate, while weights are pruned as
+    prune_magnitude prunes them. The other methods that fine-tune take the same `alpha`.
+
+    Defaults: T and α as in kd, the others as in prune_magnitude.
     """
 
     name = "prune_then_distil"
@@ -21,7 +24,10 @@ class PruneThenDistil(PruneMagnitude):
 class DistilThenQuantise(kdbench.Method):
     """The pair's student distilled as kd does (Hinton et al., 2015), and then quantised to int8 after training.
 
-    `scheme` is that of quant_static, with its calibration, or that of quant_dynamic.
+    It is trained by (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T). `scheme` is that of quant_static, with ranges of the activations
+    from `calibration` training items, or that of quant_dynamic.
+
+    Defaults: T and α as in kd; scheme and calibration are kdbench's choice.
     """
 
     name = "distil_then_quantise"

@@ -15,7 +15,8 @@ class ZeroShotTransfer(DataFree):
     that are not maps on both sides have no attention term.
 
     Defaults: attention 250, one step of the generator to ten of the student, Adam at 1e-3 for the generator, as in the
-    paper. So a student takes ten times the recipe's steps: --set zskt.student_steps=1 for as many as other methods.
+    paper (times the cosine of the progress; the student has the recipe's optimiser). So a student takes ten times the
+    recipe's steps: --set zskt.student_steps=1 for as many as other methods.
     """
 
     name: ClassVar[str] = "zskt"

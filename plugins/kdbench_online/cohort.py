@@ -56,6 +56,8 @@ class MutualLearning(Cohort):
     j runs over the other models, whose answers are taken as given. The paper updates one model after the other within a
     mini-batch; here all are updated at once, from the same answers.
 
+    `peers` names the others: "student" and "teacher" for architectures of the pair, or any registered student.
+
     Default: one peer of the student's own architecture, weight 1, temperature 1, as in the paper.
     """
 
@@ -78,6 +80,8 @@ class CollaborativeLearning(Cohort):
     model of the smallest cross-entropy; `minlogit` takes of each class the smallest difference to the label's logit.
     The paper's other two (linear, general) solve for weights of the models; they are not here. All models see the same
     augmented items, where the paper distorts them for each model anew.
+
+    `peers` names the others: "student" and "teacher" for architectures of the pair, or any registered student.
 
     Defaults: one peer, T 2 and weight 1 are kdbench's choice.
     """

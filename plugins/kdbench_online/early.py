@@ -39,6 +39,12 @@ class EarlyStoppedKD(Soft):
             trainer.learn_from(teacher, "teacher")
         super().fit(trainer)
 
+    def step(self, trainer, batch):
+        """One step; past `distil` the teacher is not run."""
+        if batch.progress < self.distil:
+            return super().step(trainer, batch)
+        return trainer.optimize(self.loss(batch, trainer.student_outputs(batch), None))
+
     def loss(self, batch, student, teacher):
         """Cross-entropy, with soft targets while it distils."""
         if batch.progress < self.distil:

@@ -77,7 +77,7 @@ def kdbench_register_recipes(register):
 
 @kdbench.hookimpl
 def kdbench_register_combos(register):
-    """Every method on every pair; classical compression on digits; a comparison of optimisers; a smoke test."""
+    """`METHODS` on every pair; classical compression on digits; a comparison of optimisers; a smoke test."""
     for suite, pairs in (("images", IMAGE_PAIRS), ("tabular", TABULAR_PAIRS), ("multi-view", VIEW_PAIRS)):
         for pair in pairs:
             _register_grid(register, pair, methods=METHODS, suites=[suite])

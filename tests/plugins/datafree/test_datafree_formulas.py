@@ -108,7 +108,7 @@ def test_dafls_losses_are_the_papers_formulas(items, classes, seed, one_hot, ent
     excited = [abs(value) for row in teacher.features["penultimate"].tolist() for value in row]
     expected = {
         "one_hot": one_hot * sum(-math.log(max(row)) for row in probabilities) / items,
-        "entropy": entropy * sum(p * math.log(p) for p in even if p > 1e-12),
+        "entropy": entropy * sum(p * math.log10(p) for p in even if p > 1e-12),
         "activation": -activation * sum(excited) / len(excited),
     }
     found = values(method.generator_loss(trainer_that_says(student, teacher), None))

@@ -65,7 +65,7 @@ def test_zskts_generator_finds_inputs_on_which_the_models_differ(digits_bench):
 
 
 def test_dafls_generator_learns_items_that_the_teacher_is_sure_of_in_all_classes(digits_bench):
-    trainer = digits_bench.trainer(DataFreeLearning(one_hot=1.0, generator_lr=1e-2))
+    trainer = digits_bench.trainer(DataFreeLearning(generator_lr=1e-2))
     batch = next(iter(trainer.batches(0)))
 
     def answers():

@@ -139,6 +139,7 @@ def test_a_student_that_is_better_than_a_teacher_at_chance_learns_from_the_label
 def test_early_stopped_kd_runs_the_teacher_and_its_term_in_the_first_part_only(digits_bench):
     trainer, _ = digits_bench.distil(EarlyStoppedKD(distil=0.5))
     assert ["kd" in row for row in trainer.history] == [True, False]
+    assert trainer.teacher_forward_samples == len(trainer.train_data.labels), "in one epoch of two"
 
 
 def test_the_early_stopped_teacher_is_a_fresh_one_trained_for_its_share_of_the_epochs(digits_bench):
