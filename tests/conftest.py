@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 from commands import run_kdbench
+from hypothesis import settings
 
 import kdbench
 from kdbench.catalog import Catalog
 from kdbench.plugins import Plugins, load_plugins
+
+settings.register_profile("kdbench", deadline=None)  # the first call of a kernel loads it, which takes its time
+settings.load_profile("kdbench")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from compression_pairs import FABRIC, answers, fitted, made_up_pair, pair_of
+from compression_pairs import answers, made_up_pair
 from torch import nn
 
 import kdbench
@@ -98,8 +98,10 @@ def test_networks_that_cannot_be_cut_are_refused_by_name(build, why):
 
 def test_the_smaller_network_trains_on(data):
     method = PruneStructured(ratio=0.25, alpha=0.5, lr_factor=1.0)
-    cut = evaluate(method.compressed(pair_of(data)), data.validation, FABRIC)
-    trainer = fitted(data, method)
+    trainer = data.trainer(method)
+    cut = evaluate(method.compressed(trainer.pair), data.validation, trainer.fabric)
+    method.fit(trainer)
+    trainer.close()
     assert trainer.history[1]["loss"] < trainer.history[0]["loss"]
     assert trainer.history[1]["val_loss"] < cut["loss"]
     assert trainer.history[1]["val_accuracy"] > cut["accuracy"]

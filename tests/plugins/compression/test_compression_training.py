@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import math
-
 import pytest
 import torch
-from compression_pairs import answers, fitted, made_up_pair, pair_of
+from compression_pairs import answers, made_up_pair
+from row_formulas import mean_cross_entropy, soft_targets
+from small_training import check_same, different
 from torch import nn
 
 import kdbench
@@ -39,13 +38,11 @@ def skip_without_its_library(method):
 @pytest.mark.parametrize(("method", "params"), TRAINED + UNTRAINED)
 def test_a_method_leaves_the_teacher_alone_trains_and_repeats_bit_for_bit(data, method, params):
     skip_without_its_library(method)
-    teacher = copy.deepcopy(data.teacher.state_dict())
-    recipe = {"schedule": "constant"}
-    first, again = (fitted(data, method(**params), **recipe) for _ in range(2))
-    for name, value in data.teacher.state_dict().items():
-        assert value.equal(teacher[name]), f"{name} of the teacher moved"
-    assert not any(parameter.requires_grad for parameter in data.teacher.parameters())
-    assert first.history == again.history
+    done, repeated = (data.distil(method(**params), schedule="constant") for _ in range(2))
+    check_same(done, repeated)
+    assert different(done.teacher, data.teacher) == set()
+    assert not any(parameter.requires_grad for parameter in done.teacher.parameters())
+    first, again = done.trainer, repeated.trainer
     one, other = (trainer.method.finish(trainer) for trainer in (first, again))
     assert answers(one, data.validation.student).equal(answers(other, data.validation.student))
     if (method, params) in TRAINED:
@@ -53,7 +50,7 @@ def test_a_method_leaves_the_teacher_alone_trains_and_repeats_bit_for_bit(data, 
         assert first.steps == 2 * 17
         if method is not PruneMagnitude and method is not PruneThenDistil:  # theirs rises with every pruning
             assert first.history[1]["loss"] < first.history[0]["loss"]
-        before = data.teacher if issubclass(method, FromTeacher) else pair_of(data).student.module
+        before = data.teacher if issubclass(method, FromTeacher) else data.pair(first.method).student.module
         assert not answers(first.student, data.validation.student).equal(answers(before, data.validation.student))
     else:
         assert first.history == []
@@ -67,13 +64,8 @@ def test_each_keeps_the_promises_of_a_method(method, params):
 
 def test_the_learning_rate_is_the_recipes_times_the_factor(data):
     for factor in (0.1, 1.0):
-        trainer = fitted(data, LowRank(lr_factor=factor), epochs=1, lr=0.02, schedule="constant")
+        trainer = data.distil(LowRank(lr_factor=factor), epochs=1, lr=0.02, schedule="constant").trainer
         assert trainer.history[0]["lr"] == pytest.approx(0.02 * factor)
-
-
-def softmax(row: list[float], temperature: float) -> list[float]:
-    powers = [math.exp((value - max(row)) / temperature) for value in row]
-    return [power / sum(powers) for power in powers]
 
 
 @pytest.mark.parametrize("items", [1, 5])
@@ -84,11 +76,8 @@ def test_the_fine_tunes_loss_is_cross_entropy_and_hintons_soft_targets(items, al
     labels = torch.arange(items) % 3  # one class is absent
     inputs = torch.zeros(items, 1)
     batch = Batch(inputs, inputs, labels, torch.arange(items), 0.0, 0)
-    expected = 0.0
-    for one, other, label in zip(ours.tolist(), theirs.tolist(), labels.tolist(), strict=True):
-        expected -= (1 - alpha) * math.log(softmax(one, 1)[label]) / items
-        for p, q in zip(softmax(other, 2.5), softmax(one, 2.5), strict=True):
-            expected += alpha * 2.5**2 * p * math.log(p / q) / items
+    expected = (1 - alpha) * mean_cross_entropy(ours.tolist(), labels.tolist())
+    expected += alpha * soft_targets(ours.tolist(), theirs.tolist(), 2.5)
     method = LowRank(alpha=alpha, temperature=2.5)
 
     def loss(logits):

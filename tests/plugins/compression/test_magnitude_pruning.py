@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from compression_pairs import fitted, made_up_pair, pair_of, trainer_of, weights, zeros
+from compression_pairs import made_up_pair, weights, zeros
 from torch import nn
 
 import kdbench
@@ -95,20 +95,20 @@ class Watched(PruneMagnitude):
 def test_zeros_grow_in_steps_over_the_ramp_and_then_stay(data):
     method = Watched(sparsity=0.9, prunings=4, ramp=0.5)
     method.seen = []
-    trainer = fitted(data, method)
+    trainer = data.distil(method).trainer
     total = weights(data.teacher)
     for progress, found in method.seen:
         k = min(4, 1 + int(progress / 0.5 * 4))
         assert found == round(0.9 * (1 - (1 - k / 4) ** 3) * total)
     assert len({found for _, found in method.seen}) == 4
     assert zeros(trainer.student) == round(0.9 * total)
-    assert zeros(data.teacher) == 0
+    assert zeros(trainer.pair.teacher.module) == 0
 
 
 def test_the_checkpoint_is_one_of_the_full_sparsity_however_well_an_earlier_one_does(data):
     for select in ("best", "last"):
         method = PruneMagnitude(sparsity=0.99, prunings=3, ramp=1.0, lr_factor=0.01)
-        trainer = fitted(data, method, epochs=3, select=select)
+        trainer = data.distil(method, epochs=3, select=select).trainer
         accuracies = [row["val_accuracy"] for row in trainer.history]
         assert max(accuracies) == accuracies[0] > accuracies[-1], "the case is one where pruning costs accuracy"
         assert trainer.selected_epoch == 2
@@ -116,15 +116,15 @@ def test_the_checkpoint_is_one_of_the_full_sparsity_however_well_an_earlier_one_
 
 
 def test_a_training_too_short_for_all_prunings_ends_at_the_full_sparsity(data):
-    trainer = fitted(data, PruneMagnitude(sparsity=0.6, prunings=500, ramp=1.0), epochs=1)
+    trainer = data.distil(PruneMagnitude(sparsity=0.6, prunings=500, ramp=1.0), epochs=1).trainer
     assert zeros(trainer.student) == round(0.6 * weights(data.teacher))
 
 
 def test_the_final_fine_tune_leaves_pruned_weights_at_zero(data):
-    trainer = fitted(data, PruneMagnitude(sparsity=0.7), epochs=1)
+    trainer = data.distil(PruneMagnitude(sparsity=0.7), epochs=1).trainer
     gone = [(m.weight == 0) for m in trainer.student.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     before = trainer.student.fc.weight.clone()
-    pair = pair_of(data)
+    pair = trainer.pair
     distilled = kdbench.Pair(pair.dataset, ModelInfo("x", trainer.student), None, 1, pair.steps_per_epoch)
     recipe = kdbench.Recipe(epochs=1, batch_size=64, ema=0.5)
     train_supervised("finetune", trainer.fabric, distilled, data.train, data.validation, recipe, 1, lambda *_: None)
@@ -135,14 +135,14 @@ def test_the_final_fine_tune_leaves_pruned_weights_at_zero(data):
 
 
 def test_the_fine_tune_of_prune_then_distil_has_the_unpruned_teachers_soft_targets(data):
-    trainer = fitted(data, PruneThenDistil(sparsity=0.5))
+    trainer = data.distil(PruneThenDistil(sparsity=0.5)).trainer
     assert {"ce", "kd"} <= trainer.history[0].keys()
     assert zeros(trainer.student) == round(0.5 * weights(data.teacher))
-    assert "kd" not in fitted(data, PruneMagnitude(sparsity=0.5), epochs=1).history[0]
+    assert "kd" not in data.distil(PruneMagnitude(sparsity=0.5), epochs=1).trainer.history[0]
 
 
 def test_an_average_over_time_is_refused_for_it_would_bring_pruned_weights_back(data):
-    trainer = trainer_of(data, PruneMagnitude(), ema=0.9)
+    trainer = data.trainer(PruneMagnitude(), ema=0.9)
     with pytest.raises(kdbench.MethodRefused, match=r"'prune_magnitude'.*\n.*recipe\.ema=0\.9"):
         trainer.method.fit(trainer)
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from compression_pairs import answers, fitted, made_up_pair, pair_of, trainer_of
+from compression_pairs import answers, made_up_pair
 from torch import nn
 from torch.ao.nn import quantized as torch_quantised
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def finished(data, method, **options):
-    trainer = fitted(data, method, **options)
+    trainer = data.distil(method, **options).trainer
     return trainer, method.finish(trainer)
 
 
@@ -172,7 +172,7 @@ def test_a_model_that_branches_can_still_be_quantised_dynamically():
 
 
 def test_a_machine_without_integer_kernels_and_a_gpu_are_refused(data, monkeypatch):
-    pair = pair_of(data)
+    pair = data.pair(QuantStatic())
     with monkeypatch.context() as changed:
         changed.setattr(torch.backends.quantized.__class__, "engine", "none")
         with pytest.raises(kdbench.MethodRefused, match="no int8 kernels on this machine"):
@@ -183,14 +183,14 @@ def test_a_machine_without_integer_kernels_and_a_gpu_are_refused(data, monkeypat
 
 
 def test_an_average_over_time_is_refused_in_rounded_training(data):
-    trainer = trainer_of(data, QuantAware(), ema=0.9)
+    trainer = data.trainer(QuantAware(), ema=0.9)
     with pytest.raises(kdbench.MethodRefused, match=r"'qat' .*\n.*recipe\.ema=0\.9"):
         trainer.method.fit(trainer)
 
 
 @pytest.mark.parametrize("method", [QuantStatic(), QuantDynamic(), QuantAware(), DistilThenQuantise()])
 def test_mixed_precision_is_refused_before_training(data, method):
-    trainer = trainer_of(data, method, precision="bf16-mixed")
+    trainer = data.trainer(method, precision="bf16-mixed")
     with pytest.raises(kdbench.MethodRefused, match=rf"'{method.name}' .*\n.*precision is bf16-mixed"):
         method.fit(trainer)
     assert trainer.steps == 0

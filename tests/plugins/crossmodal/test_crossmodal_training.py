@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from paired_training import check_training, setting, trained
+from small_training import check_training, make_bench
 
 import kdbench
 from kdbench_crossmodal.contrast import ContrastiveCrossModal
@@ -21,7 +23,7 @@ RECIPE = kdbench.Recipe(epochs=4, batch_size=64, select="last")
 @pytest.fixture(scope="module")
 def views():
     """A teacher of profile correlations, students of Zernike moments."""
-    return setting(mfeat(), views=("zer", "fac"), teacher=mlp_m, student=mlp_s, recipe=RECIPE)
+    return make_bench(mfeat(), views=("zer", "fac"), teacher=mlp_m, student=mlp_s, recipe=RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def scripts():
     images = plain.inputs.reshape(len(plain.labels), -1)
     order = np.random.RandomState(0).permutation(images.shape[1])
     data = kdbench.Data({"source": images, "target": images[:, order]}, plain.labels, plain.classes)
-    return setting(data, views=("target", "source"), teacher=mlp_m, student=mlp_s, recipe=RECIPE)
+    return make_bench(data, views=("target", "source"), teacher=mlp_m, student=mlp_s, recipe=RECIPE)
 
 
 @pytest.mark.parametrize(
@@ -49,36 +51,36 @@ def test_a_method_trains_across_views(views, cls, params):
     answers = params.get("ce", 1) > 0
     found = check_training(views, lambda: cls(**params), answers=answers)
     if answers:
-        assert found.trainer.history[-1]["val_accuracy"] > 0.4
+        assert found.history[-1]["val_accuracy"] > 0.4
 
 
 def test_soft_labels_across_views_read_no_label(views):
-    wrong = views.train.labels.roll(7)
-    spoilt = type(views)(**{**vars(views), "train": type(views.train)(views.train.student, views.train.teacher, wrong)})
-    one, other = (trained(where, CrossSoft()).trainer for where in (views, spoilt))
+    spoilt = replace(views, train=replace(views.train, labels=views.train.labels.roll(7)))
+    one, other = (where.distil(CrossSoft()) for where in (views, spoilt))
     assert one.history == other.history
-    few = trained(views, CrossSoft(labelled=0.1)).trainer
-    assert few.history != trained(spoilt, CrossSoft(labelled=0.1)).trainer.history
+    few, fewer = (where.distil(CrossSoft(labelled=0.1)) for where in (views, spoilt))
+    assert few.history != fewer.history
 
 
 def test_few_labels_and_soft_ones_beat_few_labels(views):
-    recipe = kdbench.Recipe(epochs=10, batch_size=64, select="last")
-    alone = trained(views, CrossSoft(labelled=0.02, weight=0), recipe).trainer.history[-1]["val_accuracy"]
-    helped = trained(views, CrossSoft(labelled=0.02), recipe).trainer.history[-1]["val_accuracy"]
+    alone, helped = (
+        views.distil(CrossSoft(labelled=0.02, **params), epochs=10).history[-1]["val_accuracy"]
+        for params in ({"weight": 0}, {})
+    )
     assert helped > alone + 0.1
 
 
 def test_supervision_transfer_reads_labels_in_its_second_stage_alone(views):
-    history = trained(views, SupervisionTransfer()).trainer.history
+    history = views.distil(SupervisionTransfer()).history
     assert ["match" in row for row in history] == [True, True, False, False]
     assert ["ce" in row for row in history] == [False, False, True, True]
 
 
 def test_supervision_transfer_alone_needs_a_fine_tune_and_takes_the_last_epoch(views):
     with pytest.raises(kdbench.MethodRefused, match="classifier would never be trained"):
-        trained(views, SupervisionTransfer(matching=1))
-    recipe = kdbench.Recipe(epochs=2, batch_size=64, select="best", patience=1, finetune_epochs=2)
-    trainer = trained(views, SupervisionTransfer(matching=1), recipe).trainer
+        views.distil(SupervisionTransfer(matching=1))
+    recipe = {"epochs": 2, "select": "best", "patience": 1, "finetune_epochs": 2}
+    trainer = views.distil(SupervisionTransfer(matching=1), **recipe).trainer
     assert trainer.selected_epoch == 1
     assert all("ce" not in row for row in trainer.history)
 
@@ -86,14 +88,13 @@ def test_supervision_transfer_alone_needs_a_fine_tune_and_takes_the_last_epoch(v
 @pytest.mark.parametrize("params", [{}, {"ce": 0}])
 def test_multilingual_trains_on_two_scripts(scripts, params):
     found = check_training(scripts, lambda: Multilingual(**params), answers="ce" not in params)
-    assert {"source", "target"} <= found.trainer.history[-1].keys()
-    assert ("ce" in found.trainer.history[-1]) == ("ce" not in params)
+    assert {"source", "target"} <= found.history[-1].keys()
+    assert ("ce" in found.history[-1]) == ("ce" not in params)
 
 
 def test_a_multilingual_students_embeddings_of_both_scripts_are_its_teachers(scripts):
-    recipe = kdbench.Recipe(epochs=12, batch_size=64, select="last")
     method = Multilingual(weight=10)
-    student = trained(scripts, method, recipe).trainer.student.eval()
+    student = scripts.distil(method, epochs=12).student.eval()
     seen, other = scripts.validation.teacher, scripts.validation.student
     with torch.no_grad():
         wanted = _embedding(scripts.teacher, seen)
@@ -110,7 +111,7 @@ def _embedding(model, inputs):
 
 def test_multilingual_refuses_views_of_two_shapes(views):
     with pytest.raises(kdbench.MethodRefused, match=r"read the teacher's view too[\s\S]*\(216,\)[\s\S]*\(47,\)"):
-        trained(views, Multilingual())
+        views.trainer(Multilingual())
 
 
 def test_a_run_tells_a_method_both_views(kdbench_command, tmp_path):

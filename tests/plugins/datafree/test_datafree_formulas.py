@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_formulas import soft_targets, softmax
 from torch import Tensor, nn
 
 import kdbench
@@ -20,19 +21,6 @@ from kdbench_datafree.generator import NOISE, generator
 from kdbench_datafree.prior import DataFreeLearning
 
 weight = st.floats(0, 10)
-
-
-def softmax(row: list[float]) -> list[float]:
-    top = max(row)
-    powers = [math.exp(value - top) for value in row]
-    return [power / sum(powers) for power in powers]
-
-
-def kl(teacher: list[list[float]], student: list[list[float]]) -> float:
-    total = 0.0
-    for theirs, ours in zip(teacher, student, strict=True):
-        total += sum(p * math.log(p / q) for p, q in zip(softmax(theirs), softmax(ours), strict=True) if p > 0)
-    return total / len(teacher)
 
 
 def attention_map(maps: Tensor) -> list[list[float]]:
@@ -77,7 +65,7 @@ def values(found: dict[str, Tensor]) -> dict[str, float]:
 def test_zskts_losses_are_the_papers_formulas(items, classes, seed, attention):
     student, teacher = outputs(items, classes, 4, seed), outputs(items, classes, 5, seed + 9)
     method = ZeroShotTransfer(layers=["first", "last", "penultimate"], attention=attention)
-    divergence = kl(teacher.logits.tolist(), student.logits.tolist())
+    divergence = soft_targets(student.logits.tolist(), teacher.logits.tolist())
     distance = sum(attention_distance(student.features[name], teacher.features[name]) for name in ("first", "last"))
     expected = {"kl": divergence, "attention": attention * distance}
     assert values(method.student_loss(student, teacher)) == pytest.approx(expected, rel=1e-8, abs=1e-9)
@@ -113,7 +101,7 @@ def test_dafls_losses_are_the_papers_formulas(items, classes, seed, one_hot, ent
     }
     found = values(method.generator_loss(trainer_that_says(student, teacher), None))
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
-    divergence = kl(teacher.logits.tolist(), student.logits.tolist())
+    divergence = soft_targets(student.logits.tolist(), teacher.logits.tolist())
     assert values(method.student_loss(student, teacher)) == pytest.approx({"kl": divergence}, rel=1e-8, abs=1e-9)
 
 

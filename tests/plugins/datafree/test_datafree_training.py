@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
-import tomllib
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import torch
-from digits_bench import assert_moved, digits_bench, same_weights
+from small_training import check_falls, check_moved, different
 
 import kdbench
-from kdbench.plugins import load_plugins
+from kdbench.engine.train import Views
 from kdbench.testing import check_method
-from kdbench_datafree import METHODS
 from kdbench_datafree.adversary import ZeroShotTransfer
 from kdbench_datafree.prior import DataFreeLearning
 
-__all__ = ["digits_bench"]
 # The default attention of 250 leaves the divergence to later than two epochs.
 CASES = [(ZeroShotTransfer, {"student_steps": 3, "attention": 10.0}), (DataFreeLearning, {})]
 ADAM = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0}
@@ -28,27 +22,24 @@ ADAM = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0}
 
 @pytest.mark.parametrize(("cls", "params"), CASES)
 def test_a_method_learns_from_the_teacher_without_data(digits_bench, cls, params):
-    before = copy.deepcopy(digits_bench.teacher)
-    method = cls(**params)
-    trainer, own = digits_bench.distil(method, **ADAM)
-    first, last = trainer.history
-    for name in {"kl", "attention"} & first.keys():
-        assert last[name] < first[name], f"{name} did not fall"
-    assert last["val_loss"] < first["val_loss"]
+    done = digits_bench.distil(cls(**params), **ADAM)
+    first, last = done.history
+    check_falls([first, last], {"kl", "attention", "val_loss"} & first.keys())
     assert last["val_accuracy"] > 0.25, "guessing is right one time in ten"
-    assert_moved(method, own)
-    assert same_weights(digits_bench.teacher, before)
+    check_moved(done)
+    assert done.built
+    assert different(done.teacher, digits_bench.teacher) == set()
 
 
 @pytest.mark.parametrize(("cls", "params"), CASES)
 def test_the_seed_decides_the_student_and_training_inputs_and_labels_do_not(digits_bench, cls, params):
     """Garbage in their place gives the same student bit for bit."""
     data = digits_bench.train
-    garbage = digits_bench.with_train(torch.full_like(data.student, float("nan")), (data.labels * 0).fill_(-7))
-    one, _ = digits_bench.distil(cls(**params), epochs=1)
-    other, _ = garbage.distil(cls(**params), epochs=1)
-    assert same_weights(one.student, other.student)
-    assert same_weights(one.method.module, other.method.module)
+    nothing = torch.full_like(data.student, float("nan"))
+    garbage = replace(digits_bench, train=Views(nothing, nothing, torch.full_like(data.labels, -7)))
+    one, other = (bench.distil(cls(**params), epochs=1) for bench in (digits_bench, garbage))
+    assert different(one.student, other.student) == set()
+    assert different(one.trainer.method.module, other.trainer.method.module) == set()
     assert all(value.isfinite().all() for value in one.student.state_dict().values())
 
 
@@ -109,24 +100,7 @@ def test_each_keeps_the_promises_of_a_method(cls, params):
     check_method(cls, **params)
 
 
-def test_the_plugin_registers_every_method_and_its_entry_point_is_declared(entry_point):
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    plugins = load_plugins(points=[entry_point("datafree", project["entry-points"]["kdbench"]["datafree"])])
-    assert plugins.problems == []
-    entries = {entry.name: entry for entry in plugins.catalog.entries("method")}
-    assert entries.keys() == METHODS.keys()
-    assert {entry.load() for entry in entries.values()} == {cls for cls, _ in CASES}
-    for name, entry in entries.items():
-        assert entry.load().name == name
-        assert entry.metadata["family"] == "data-free"
-        assert entry.metadata["source"].split(" ")[0] in entry.load().__doc__
-
-
-def test_registering_does_not_import_torch():
-    code = (
-        "import sys, kdbench_datafree as plugin\n"
-        "plugin.kdbench_register_methods(lambda *arguments, **metadata: None)\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+def test_every_method_of_the_plugin_is_trained_here(catalog):
+    entries = list(catalog.of_plugin("datafree"))
+    assert {entry.name: entry.load() for entry in entries} == {cls.name: cls for cls, _ in CASES}
+    assert {entry.metadata["family"] for entry in entries} == {"data-free"}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from row_formulas import softmax
 from torch import Tensor
 
 Vector = list[float]
@@ -47,12 +48,6 @@ def jacobian(student, teacher, inputs: Tensor, classes: list[int]) -> float:
             for item, c in zip(inputs, classes, strict=True)
         ]
     )
-
-
-def softmax(logits: Vector) -> Vector:
-    top = max(logits)
-    exponentials = [math.exp(value - top) for value in logits]
-    return [value / sum(exponentials) for value in exponentials]
 
 
 def answers(of: str, logits: Vector) -> Vector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from paired_training import Setting, setting
+from small_training import Bench, make_bench
 
 import kdbench
 from kdbench_language.data import python_topics
@@ -17,9 +17,9 @@ RECIPE = kdbench.Recipe(
 
 
 @pytest.fixture(scope="session")
-def topics() -> Setting:
+def topics() -> Bench:
     """A short text, a language model trained on it for six epochs, students of half its width."""
-    return setting(
+    return make_bench(
         python_topics(14_000),
         teacher=partial(transformer, 32, 2, 2),
         student=partial(transformer, 16, 1, 2),

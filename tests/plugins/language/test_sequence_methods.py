@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import token_formulas as formulas
 import torch
-from paired_training import check_training, trained
+from small_training import check_training
 from torch import Tensor, nn
 
 import kdbench
@@ -174,7 +174,7 @@ def test_the_share_of_written_batches_is_on_policy_from_the_start_on(topics, on_
     progress = []
     own = method.written
     method.written = lambda student, batch: progress.append(batch.progress) or own(student, batch)
-    trainer = trained(topics, method).trainer
+    trainer = topics.distil(method).trainer
     assert trainer.teacher.forward_samples == trainer.samples, "one pass of the teacher a step"
     if on_policy in {0, 1}:
         assert len(progress) == on_policy * (1 - start) * trainer.steps

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import token_formulas as formulas
 import torch
-from paired_training import check_training
+from small_training import check_training
 from torch import Tensor
 
 import kdbench

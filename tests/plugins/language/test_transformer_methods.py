@@ -6,12 +6,11 @@ import math
 from dataclasses import replace
 from functools import partial
 
-import msgspec
 import numpy as np
 import pytest
 import token_formulas as formulas
 import torch
-from paired_training import check_training, setting, trained
+from small_training import check_training, make_bench
 from torch import Tensor, nn
 
 import kdbench
@@ -201,16 +200,16 @@ METHODS = [
 
 @pytest.mark.parametrize(("cls", "params"), METHODS)
 def test_a_method_trains_on_language_models(topics, cls, params):
-    recipe = msgspec.structs.replace(topics.recipe, epochs=4) if cls is TinyBert else topics.recipe
-    found = check_training(topics, lambda: cls(**params), answers="ce" not in params, recipe=recipe)
+    epochs = 4 if cls is TinyBert else 2
+    found = check_training(topics, lambda: cls(**params), answers="ce" not in params, epochs=epochs)
     if cls is TinyBert:
-        stages = [sorted(row.keys() & {"kd", "hidden"}) for row in found.trainer.history]
+        stages = [sorted(row.keys() & {"kd", "hidden"}) for row in found.history]
         assert stages == [["hidden"], ["hidden"], ["kd"], ["kd"]]
 
 
 def test_a_layer_that_a_model_lacks_is_refused_by_name(topics):
     with pytest.raises(kdbench.KdbenchError, match="'student' has no feature 'stage2'"):
-        trained(topics, TinyBert())
+        topics.trainer(TinyBert())
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +231,7 @@ def encoders():
     _, topic = np.unique(text.groups, return_inverse=True)
     data = kdbench.Data(tokens, topic, [f"topic {n}" for n in range(topic.max() + 1)], preprocess="none")
     recipe = kdbench.Recipe(optimizer="adamw", lr=3e-3, epochs=4, batch_size=16, select="last")
-    return setting(data, teacher=partial(encoder, 32, 2), student=partial(encoder, 16, 1), recipe=recipe)
+    return make_bench(data, teacher=partial(encoder, 32, 2), student=partial(encoder, 16, 1), recipe=recipe)
 
 
 @pytest.mark.parametrize(("cls", "params"), METHODS)
@@ -243,7 +242,7 @@ def test_a_method_trains_on_transformers_encoders(encoders, cls, params):
 def test_attention_is_what_the_encoder_computes(encoders):
     """The relations of queries and keys are transformers' own attention probabilities."""
     method = MiniLm()
-    pair = encoders.pair(method, encoders.student(encoders.info))
+    pair = encoders.pair(method)
     method.check(pair)
     method.build(pair)
     model = encoders.teacher.model

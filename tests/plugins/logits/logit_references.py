@@ -10,39 +10,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from row_formulas import cross_entropy, kl, mean, mean_cross_entropy, soft_targets, softmax
+
 Rows = list[list[float]]
 Terms = dict[str, float]
 Reference = Callable[[Any, Rows, Rows, list[int], int], Terms]
 
 
-def softmax(row: list[float], temperature: float = 1.0) -> list[float]:
-    top = max(row)
-    powers = [math.exp((value - top) / temperature) for value in row]
-    return [power / sum(powers) for power in powers]
-
-
-def kl(p: list[float], q: list[float]) -> float:
-    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-
-
-def cross_entropy(row: list[float], label: int) -> float:
-    return -math.log(softmax(row)[label])
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 def deviation(row: list[float]) -> float:
     return math.sqrt(mean([(value - mean(row)) ** 2 for value in row]))
-
-
-def mean_cross_entropy(rows: Rows, labels: list[int]) -> float:
-    return mean([cross_entropy(row, label) for row, label in zip(rows, labels, strict=True)])
-
-
-def soft_targets(student: Rows, teacher: Rows, t: float) -> float:
-    return t * t * mean([kl(softmax(b, t), softmax(a, t)) for a, b in zip(student, teacher, strict=True)])
 
 
 def without(row: list[float], label: int) -> list[float]:

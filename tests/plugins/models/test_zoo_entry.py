@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 
 import kdbench_models
 
@@ -18,11 +16,6 @@ def registrations(hook) -> dict[str, tuple[str, dict]]:
 
     hook(register)
     return registered
-
-
-def test_importing_the_plugin_does_not_import_torch():
-    code = "import sys, kdbench_models; sys.exit(any(m.split('.')[0] in {'torch', 'timm'} for m in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_architecture_is_a_student_and_a_teacher():

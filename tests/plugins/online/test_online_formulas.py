@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_formulas import mean_cross_entropy, soft_targets, softmax
 from torch import Tensor, nn
 
 import kdbench
@@ -60,33 +61,16 @@ def cohort(cls: type[kdbench.Method], logits: list[Tensor], **params: Any) -> kd
     return method
 
 
-def softmax(row: list[float], t: float = 1.0) -> list[float]:
-    top = max(row)
-    powers = [math.exp((value - top) / t) for value in row]
-    return [power / sum(powers) for power in powers]
-
-
-def kl(teacher: Rows, student: Rows, t: float = 1.0) -> float:
-    """Mean over rows of T² · KL."""
-    total = 0.0
-    for theirs, ours in zip(teacher, student, strict=True):
-        p, q = softmax(theirs, t), softmax(ours, t)
-        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-    return t * t * total / len(teacher)
-
-
-def ce(student: Rows, labels: list[int]) -> float:
-    return -sum(math.log(softmax(row)[label]) for row, label in zip(student, labels, strict=True)) / len(labels)
-
-
 @given(sizes, st.integers(2, 4), weight)
 @settings(max_examples=30, deadline=None)
 def test_mutual_learning_is_the_papers_formula_for_any_number_of_models(size, models, w):
     logits, labels = random_logits(models, *size)
     found = values(terms(cohort(MutualLearning, logits, weight=w), logits[0], logits[0][:, :0], labels))
     rows, truth = [each.tolist() for each in logits], labels.tolist()
-    taught = [w * sum(kl(rows[j], rows[i]) for j in range(models) if j != i) / (models - 1) for i in range(models)]
-    errors = [ce(each, truth) for each in rows]
+    taught = [
+        w * sum(soft_targets(rows[i], rows[j]) for j in range(models) if j != i) / (models - 1) for i in range(models)
+    ]
+    errors = [mean_cross_entropy(each, truth) for each in rows]
     expected = {"ce": errors[0], "kl": taught[0], "peers_ce": sum(errors[1:]), "peers_kl": sum(taught[1:])}
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
@@ -111,8 +95,8 @@ def test_collaborative_learning_is_the_papers_formula(size, models, w, t, kind):
     found = values(terms(method, logits[0], logits[0][:, :0], labels))
     rows, truth = [each.tolist() for each in logits], labels.tolist()
     target = ensemble_of(rows, truth, kind)
-    taught = [w * kl(target, each, t) for each in rows]
-    errors = [ce(each, truth) for each in rows]
+    taught = [w * soft_targets(each, target, t) for each in rows]
+    errors = [mean_cross_entropy(each, truth) for each in rows]
     expected = {"ce": errors[0], "kl": taught[0], "peers_ce": sum(errors[1:]), "peers_kl": sum(taught[1:])}
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
@@ -167,8 +151,8 @@ def test_the_learning_teachers_formula(size, t, alpha, teacher_ce, feedback):
     found = values(terms(method, student, teacher, labels))
     ours, theirs, truth = student.tolist(), teacher.tolist(), labels.tolist()
     expected = {
-        "ce": (1 - alpha) * ce(ours, truth), "kd": alpha * kl(theirs, ours, t),
-        "teacher_ce": teacher_ce * ce(theirs, truth), "feedback": feedback * kl(ours, theirs),
+        "ce": (1 - alpha) * mean_cross_entropy(ours, truth), "kd": alpha * soft_targets(ours, theirs, t),
+        "teacher_ce": teacher_ce * mean_cross_entropy(theirs, truth), "feedback": feedback * soft_targets(theirs, ours),
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
@@ -196,10 +180,10 @@ def test_early_stopped_kd_is_kd_and_then_the_labels(size, t, alpha, distil, prog
     (student, teacher), labels = random_logits(2, *size)
     method = EarlyStoppedKD(temperature=t, alpha=alpha, distil=distil)
     found = values(terms(method, student, teacher, labels, progress))
-    error = ce(student.tolist(), labels.tolist())
+    error = mean_cross_entropy(student.tolist(), labels.tolist())
     expected = {"ce": error}
     if progress < distil:
-        expected = {"ce": (1 - alpha) * error, "kd": alpha * kl(teacher.tolist(), student.tolist(), t)}
+        expected = {"ce": (1 - alpha) * error, "kd": alpha * soft_targets(student.tolist(), teacher.tolist(), t)}
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 
@@ -209,7 +193,7 @@ def test_born_again_is_the_papers_formula(size, t, w, label_weight):
     (student, teacher), labels = random_logits(2, *size)
     found = values(terms(BornAgain(temperature=t, weight=w, ce=label_weight), student, teacher, labels))
     ours, theirs = student.tolist(), teacher.tolist()
-    expected = {"ce": label_weight * ce(ours, labels.tolist()), "kd": w * kl(theirs, ours, t)}
+    expected = {"ce": label_weight * mean_cross_entropy(ours, labels.tolist()), "kd": w * soft_targets(ours, theirs, t)}
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_formulas import mean_cross_entropy, soft_targets
 from torch import Tensor, nn
 
 import kdbench
@@ -19,24 +20,6 @@ from kdbench_selfdistil.exits import BeYourOwnTeacher
 
 weight = st.floats(0, 10)
 temperature = st.floats(0.5, 10)
-
-
-def softmax(row: list[float], t: float = 1.0) -> list[float]:
-    top = max(row)
-    powers = [math.exp((value - top) / t) for value in row]
-    return [power / sum(powers) for power in powers]
-
-
-def kl(teacher: list[list[float]], student: list[list[float]], t: float) -> float:
-    total = 0.0
-    for theirs, ours in zip(teacher, student, strict=True):
-        p, q = softmax(theirs, t), softmax(ours, t)
-        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-    return t * t * total / len(teacher)
-
-
-def ce(student: list[list[float]], labels: list[int]) -> float:
-    return -sum(math.log(softmax(row)[label]) for row, label in zip(student, labels, strict=True)) / len(labels)
 
 
 def batch_of(labels: Tensor) -> Batch:
@@ -84,7 +67,7 @@ def test_byot_is_the_papers_formula(shapes, items, seed, params):
     labels = torch.randint(3, (items,), generator=stream)
     found = values(method.loss(batch_of(labels), Outputs(logits, features, logits), Outputs(logits, {}, logits)))
     truth, answers, deepest = labels.tolist(), logits.tolist(), features["2"]
-    expected = {"ce": ce(answers, truth), "exit_ce": 0.0, "exit_kd": 0.0, "hint": 0.0}
+    expected = {"ce": mean_cross_entropy(answers, truth), "exit_ce": 0.0, "exit_kd": 0.0, "hint": 0.0}
     for branch, layer in zip(method.module, "01", strict=True):
         feature = branch.bottleneck(features[layer])
         positions = feature.clamp_min(0).flatten(2) if feature.ndim == 4 else feature.clamp_min(0)[..., None]
@@ -95,8 +78,8 @@ def test_byot_is_the_papers_formula(shapes, items, seed, params):
             for item in positions.tolist()
         ]  # fmt: skip
         differences = [a - b for a, b in zip(feature.flatten().tolist(), deepest.flatten().tolist(), strict=True)]
-        expected["exit_ce"] += (1 - params["alpha"]) * ce(rows, truth)
-        expected["exit_kd"] += params["alpha"] * kl(answers, rows, params["temperature"])
+        expected["exit_ce"] += (1 - params["alpha"]) * mean_cross_entropy(rows, truth)
+        expected["exit_kd"] += params["alpha"] * soft_targets(rows, answers, params["temperature"])
         expected["hint"] += params["hint"] * sum(d * d for d in differences) / len(differences)
     assert found == pytest.approx(expected, rel=1e-7, abs=1e-9)
 
@@ -164,7 +147,10 @@ def test_cs_kd_is_the_papers_formula(items, classes, seed, t, w):
     labels = torch.randint(classes, (items,), generator=stream)
     method = ClasswiseSelfKD(temperature=t, weight=w)
     found = values(method.loss(batch_of(labels), Outputs(ours, {}, ours), Outputs(other, {}, other)))
-    expected = {"ce": ce(ours.tolist(), labels.tolist()), "class_kd": w * kl(other.tolist(), ours.tolist(), t)}
+    expected = {
+        "ce": mean_cross_entropy(ours.tolist(), labels.tolist()),
+        "class_kd": w * soft_targets(ours.tolist(), other.tolist(), t),
+    }
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tomllib
-from pathlib import Path
-
 import pytest
 import torch
-from digits_bench import assert_moved, digits_bench, own_terms, same_weights
+from small_training import check_training
 
 import kdbench
 from kdbench.engine.seeding import seed_global
-from kdbench.plugins import load_plugins
 from kdbench.testing import check_method
-from kdbench_selfdistil import METHODS
 from kdbench_selfdistil.classwise import ClasswiseSelfKD
 from kdbench_selfdistil.exits import BeYourOwnTeacher
 
-__all__ = ["digits_bench"]
 CASES = [(BeYourOwnTeacher, {}), (ClasswiseSelfKD, {})]
 
 
 @pytest.mark.parametrize(("cls", "params"), CASES)
 def test_a_method_trains_on_digits_without_the_teacher(digits_bench, cls, params):
-    method = cls(**params)
-    trainer, own = digits_bench.distil(method)
-    assert trainer.teacher.module is None
-    first, last = trainer.history
-    terms = set(own_terms(first))
-    assert terms
     # The others rise while the answers leave the even start and the features grow: the next tests say what they do.
-    for name in terms - {"class_kd", "exit_kd", "hint"}:
-        assert last[name] < first[name], f"{name} did not fall"
-    assert last["val_accuracy"] > max(0.5, first["val_accuracy"])
-    assert_moved(method, own)
-    again, _ = digits_bench.distil(cls(**params))
-    assert again.history == trainer.history
-    assert same_weights(trainer.student, again.student)
+    rise = {"class_kd", "exit_kd", "hint"}
+    done = check_training(digits_bench, lambda: cls(**params), but=rise, answers=False)
+    assert done.trainer.teacher.module is None
+    assert done.own_terms
+    assert done.history[-1]["val_accuracy"] > max(0.5, done.history[0]["val_accuracy"])
 
 
 def test_byots_exits_learn_from_the_deepest_answers_alone(digits_bench):
     method = BeYourOwnTeacher(alpha=1.0)
-    trainer, _ = digits_bench.distil(method, epochs=3, optimizer="adam", lr=0.01)
+    trainer = digits_bench.distil(method, epochs=3, optimizer="adam", lr=0.01).trainer
     data, student = digits_bench.validation, trainer.student.eval()
     features = student.stage1(student.stem(data.student))
     for branch, stage in zip(method.module.eval(), (None, student.stage2), strict=True):
@@ -56,7 +39,7 @@ def test_byots_exits_learn_from_the_deepest_answers_alone(digits_bench):
 def test_byots_hint_brings_the_exits_features_nearer_to_the_deepest(digits_bench):
     apart = []
     for hint in (1e-6, 1.0):
-        trainer, _ = digits_bench.distil(BeYourOwnTeacher(hint=hint))
+        trainer = digits_bench.distil(BeYourOwnTeacher(hint=hint)).trainer
         apart.append(trainer.history[-1]["hint"] / hint)
     assert apart[1] < 0.8 * apart[0]
 
@@ -64,7 +47,7 @@ def test_byots_hint_brings_the_exits_features_nearer_to_the_deepest(digits_bench
 def test_cs_kd_brings_the_answers_for_one_class_together(digits_bench):
     data, spread = digits_bench.validation, []
     for weight in (0.0, 3.0):
-        trainer, _ = digits_bench.distil(ClasswiseSelfKD(weight=weight), epochs=3)
+        trainer = digits_bench.distil(ClasswiseSelfKD(weight=weight), epochs=3).trainer
         with torch.no_grad():
             probabilities = trainer.student.eval()(data.student).softmax(1)
         within = [probabilities[data.labels == label].var(0).sum() for label in range(10)]
@@ -92,7 +75,7 @@ def test_cs_kds_partners_are_augmented_like_the_batch_and_of_its_classes(digits_
 
 
 def test_byots_exits_are_not_part_of_the_student_that_is_scored(digits_bench):
-    trainer, _ = digits_bench.distil(BeYourOwnTeacher())
+    trainer = digits_bench.distil(BeYourOwnTeacher()).trainer
     seed_global(1, "student")
     plain = type(trainer.student).__name__, [name for name, _ in trainer.student.named_parameters()]
     other = digits_bench.trainer(ClasswiseSelfKD())
@@ -113,23 +96,7 @@ def test_each_keeps_the_promises_of_a_method(cls, params):
     check_method(cls, **params)
 
 
-def test_the_plugin_registers_every_method_and_its_entry_point_is_declared(entry_point):
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    plugins = load_plugins(points=[entry_point("selfdistil", project["entry-points"]["kdbench"]["selfdistil"])])
-    assert plugins.problems == []
-    entries = {entry.name: entry for entry in plugins.catalog.entries("method")}
-    assert entries.keys() == METHODS.keys()
-    assert {entry.load() for entry in entries.values()} == {cls for cls, _ in CASES}
-    for entry in entries.values():
-        assert entry.metadata["family"] == "self"
-        assert entry.metadata["source"].split(" ")[0] in entry.load().__doc__
-
-
-def test_registering_does_not_import_torch():
-    code = (
-        "import sys, kdbench_selfdistil as plugin\n"
-        "plugin.kdbench_register_methods(lambda *arguments, **metadata: None)\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+def test_every_method_of_the_plugin_is_trained_here(catalog):
+    entries = list(catalog.of_plugin("selfdistil"))
+    assert {entry.load() for entry in entries} == {cls for cls, _ in CASES}
+    assert {entry.metadata["family"] for entry in entries} == {"self"}
