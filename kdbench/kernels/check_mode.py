@@ -85,12 +85,12 @@ def check_positive(function: str, temperature: Tensor) -> None:
 def check_range(function: str, name: str, values: Tensor, upper: int, allowed: int) -> bool:
     """Raise InvalidParameter for a class outside [0, upper) that is not the allowed extra value.
 
-    Returns: whether every value is a class, so that none is the extra value.
+    Returns: whether none is the allowed value, which may be a class too.
     """
     if values.numel() == 0:
         return True
     low, high = torch.aminmax(values)
-    if int(low) >= 0 and int(high) < upper:
+    if int(low) >= 0 and int(high) < upper and not 0 <= allowed < upper:
         return True
     bad = ((values < 0) | (values >= upper)) & (values != allowed)
     if bool(bad.any()):

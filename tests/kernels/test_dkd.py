@@ -59,12 +59,12 @@ def test_a_label_that_is_masked_itself_leaves_the_non_target_term(backend):
     assert gradient.isfinite().all()
 
 
-def test_ignored_rows_do_not_count(backend):
+@pytest.mark.parametrize("ignored", [-100, 6])
+def test_ignored_rows_do_not_count(backend, ignored):
     data = inputs(4, 7)
-    labels = data.labels.clone()
-    labels[2] = -100
+    labels = torch.tensor([1, 5, ignored, 0])
     data.student[2] = torch.nan
-    out, gradient = kd_dkd_and_grad(data.student, data.teacher, labels, 2.0)
+    out, gradient = kd_dkd_and_grad(data.student, data.teacher, labels, 2.0, ignore_index=ignored)
     kept = [0, 1, 3]
     expected, expected_gradient = kd_dkd_and_grad(data.student[kept], data.teacher[kept], labels[kept], 2.0)
     torch.testing.assert_close(out.loss, expected.loss)

@@ -68,6 +68,25 @@ def test_ignored_rows_are_not_read(backend):
     torch.testing.assert_close(student.grad[kept], gradient)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"label_smoothing": 0.1}, {"class_weight": torch.arange(1.0, 6.0, dtype=torch.float64)}]
+)
+def test_a_class_may_be_the_label_that_is_ignored(backend, options):
+    data = inputs(4, 5)
+    labels = torch.tensor([0, 3, 2, 3])
+    out, gradient = kd_hinton_and_grad(data.student, data.teacher, labels, 3.0, 0.5, ignore_index=3, **options)
+    expected = functional.cross_entropy(
+        data.student, labels, options.get("class_weight"), ignore_index=3,
+        label_smoothing=options.get("label_smoothing", 0.0),
+    )  # fmt: skip
+    torch.testing.assert_close(out.ce, expected)
+    kept = [0, 2]
+    torch.testing.assert_close(out.kd, kd_kl(data.student[kept], data.teacher[kept], 3.0))
+    alone = kd_hinton_and_grad(data.student[kept], data.teacher[kept], labels[kept], 3.0, 0.5, **options)[1]
+    torch.testing.assert_close(gradient[kept], alone)
+    assert (gradient[[1, 3]] == 0).all()
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_nothing_but_ignored_rows_means_no_loss(backend, weighted):
     data = inputs(3, 5)
