@@ -103,11 +103,12 @@ def data() -> Digits:
     return Digits(info, train, validation, teacher.eval())
 
 
-def trained(data: Digits, method: kdbench.Method) -> tuple[Trainer, dict[str, Tensor]]:
+def trained(data: Digits, method: kdbench.Method, **changes: Any) -> tuple[Trainer, dict[str, Tensor]]:
     """The finished trainer, and the method's parameters as they were built."""
     seed_global(1, "student")
     student = STUDENTS.get(type(method), cnn_s)(data.info)
     recipe = msgspec.structs.replace(RECIPE, epochs=4) if isinstance(method, STAGED) else RECIPE
+    recipe = msgspec.structs.replace(recipe, **changes)
     pair = Pair(data.info, *infos(data, student, method), recipe.epochs, len(data.train.labels) // 64 + 1)
     method.check(pair)
     seed_global(1, "training")
@@ -188,6 +189,13 @@ def test_staged_methods_match_features_first_and_then_see_labels(data):
     trainer, _ = trained(data, ActivationBoundaries(first_stage=0.5, kd=0.5))
     terms = [{"ab", "ce", "kd"} & set(row) for row in trainer.history]
     assert terms == [{"ab"}, {"ab"}, {"ce", "kd"}, {"ce", "kd"}]
+
+
+def test_the_first_stage_costs_no_patience_and_its_checkpoint_is_not_chosen(data):
+    method = ActivationBoundaries(first_stage=0.75)
+    trainer, _ = trained(data, method, epochs=8, patience=1, select="best")
+    assert len(trainer.history) > 6, "a student that has seen no label does not get better"
+    assert trainer.selected_epoch >= 6
 
 
 def test_ofds_margins_can_be_measured_on_the_training_items(data):
