@@ -10,14 +10,15 @@ class RobustDistillation(kdbench.Method):
     """Adversarially robust distillation (Goldblum et al., 2020).
 
     α·T²·KL(t(x) ‖ s(x′)) + (1−α)·CE(s(x), y). x′ is x moved within ±eps of each coordinate by `steps` steps of
-    `step_size` from a random point there to where the student, in evaluation mode, is far from t(x) (attack="kl": the
-    same divergence) or from the label (attack="ce").
+    `step_size` from a random point there to where the student, in evaluation mode, is far from the label (attack="ce",
+    as the authors train) or from t(x) (attack="kl": the same divergence, after Zi et al., 2021, RSLAD).
 
     The unit of eps and step_size is that of the standardised inputs: one standard deviation of the feature, or of the
     picture's channel, over the training items. 8/255 of a picture's range is 8/255 divided by that deviation, in
     [0, 1]: about 0.08 on digits, 0.12 on natural pictures. Inputs are not clipped to their range. α and T are kd's, for
-    comparison; eps, the step and the steps are ours, in the usual proportion. Its runs are measured by
-    robust_accuracy:EPS; `--measure` gives other methods the same. A teacher that is itself robust has more to teach.
+    comparison (the authors' code has 1 and 30); eps, the step and the steps are ours, in the usual proportion. Its runs
+    are measured by robust_accuracy:EPS; `--measure` gives other methods the same. A teacher that is itself robust has
+    more to teach.
     """
 
     needs = kdbench.needs(logits=True)
@@ -26,7 +27,7 @@ class RobustDistillation(kdbench.Method):
     eps: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 0.1
     step_size: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 0.025
     steps: Annotated[int, kdbench.Meta(ge=1)] = 10
-    attack: Annotated[Literal["kl", "ce"], kdbench.Search(fixed=True)] = "kl"
+    attack: Annotated[Literal["kl", "ce"], kdbench.Search(fixed=True)] = "ce"
 
     @property
     def measures(self):

@@ -17,11 +17,20 @@ class CrossSoft(kdbench.Method):
     needs = kdbench.needs(logits=True)
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
-    labelled: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.0
+    labelled: Annotated[
+        float, kdbench.Meta(ge=0, le=1), kdbench.Search(fixed=True, why="it says how many labels there are")
+    ] = 0.0
 
     def check(self, pair):
-        """Refuse to learn from neither labels nor the teacher."""
-        if self.weight == 0 and round(self.labelled * pair.dataset.train_size) == 0:
+        """Refuse to learn from neither labels nor the teacher, and a share of labels that is not one item."""
+        labels = round(self.labelled * pair.dataset.train_size)
+        if self.labelled and not labels:
+            raise kdbench.MethodRefused(
+                "method 'cross_soft' cannot serve this pair: the share of labelled items is less than one item",
+                f"labelled is {self.labelled} of {pair.dataset.train_size} items",
+                f"--set cross_soft.labelled={max(0.01, 1 / pair.dataset.train_size):.2g}, or 0 for none",
+            )
+        if self.weight == 0 and not labels:
             raise kdbench.MethodRefused(
                 "method 'cross_soft' has nothing to learn from",
                 f"weight is 0, and labelled is {self.labelled} of {pair.dataset.train_size} items",

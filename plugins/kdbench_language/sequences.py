@@ -8,6 +8,7 @@ from kdbench_language.generation import as_items, beam_search, prompt_length, sa
 from kdbench_language.tokens import TokenDistillation
 
 Share = Annotated[float, kdbench.Meta(gt=0, lt=1)]
+Prompt = Annotated[Share, kdbench.Search(fixed=True, why="it says how much of the text is written anew")]
 
 
 def check_writing(name, pair):
@@ -33,9 +34,9 @@ class GeneralizedKd(TokenDistillation):
 
     needs = kdbench.needs(logits=True, live=True)
     tasks = ("language-modeling",)
-    beta: Share = 0.5
+    beta: Annotated[Share, kdbench.Search(0.1, 0.9)] = 0.5
     on_policy: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.5
-    prompt: Share = 0.25
+    prompt: Prompt = 0.25
     start: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.25
 
     def check(self, pair):
@@ -50,7 +51,8 @@ class GeneralizedKd(TokenDistillation):
         """One step, on the batch or on what the student makes of it."""
         import torch
 
-        if batch.progress < self.start or float(torch.rand(())) >= self.on_policy:
+        # Without the divergence there is nothing to learn from what is written.
+        if not self.alpha or batch.progress < self.start or float(torch.rand(())) >= self.on_policy:
             return super().step(trainer, batch)
         written = self.written(trainer.student, batch)
         student, teacher = trainer.student_outputs(written), trainer.teacher_outputs(written)
@@ -78,7 +80,7 @@ class SequenceLevel(kdbench.Method):
     needs = kdbench.needs(logits=True, live=True)
     tasks = ("language-modeling",)
     beams: Annotated[int, kdbench.Meta(ge=1)] = 5
-    prompt: Share = 0.25
+    prompt: Prompt = 0.25
 
     def check(self, pair):
         """Refuse views that differ."""

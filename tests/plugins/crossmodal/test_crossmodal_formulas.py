@@ -220,7 +220,8 @@ def test_the_gradients_of_both_languages_are_those_of_the_loss():
     ("method", "pair", "message"),
     [
         (CrossSoft(weight=0), make_pair(), "nothing to learn from"),
-        (CrossSoft(weight=0, labelled=0.01), make_pair(), "nothing to learn from"),
+        (CrossSoft(weight=0, labelled=0.01), make_pair(), "less than one item"),
+        (CrossSoft(labelled=0.01), make_pair(), "less than one item"),
         (SupervisionTransfer(**LAYERS), make_pair((4,), (2, 3, 3)), r"'gupta'.*cannot be projected"),
         (ContrastiveCrossModal(**LAYERS), make_pair(steps=20), "a batch has one"),
         (Multilingual(student_layer="s", teacher_layer="t"), make_pair(shapes=((5,), (7,))), "teacher's view too"),

@@ -107,6 +107,13 @@ def test_staged_methods_match_features_first_and_then_see_labels(digits_bench):
     assert terms == [{"ab"}, {"ab"}, {"ce", "kd"}, {"ce", "kd"}]
 
 
+def test_the_first_stage_costs_no_patience_and_its_checkpoint_is_not_chosen(digits_bench):
+    method = ActivationBoundaries(first_stage=0.75)
+    trainer = digits_bench.distil(method, epochs=8, patience=1, select="best").trainer
+    assert len(trainer.history) > 6, "a student that has seen no label does not get better"
+    assert trainer.selected_epoch >= 6
+
+
 def test_ofds_margins_can_be_measured_on_the_training_items(digits_bench):
     data = digits_bench
     trainer = data.distil(Overhaul(margins="measured")).trainer

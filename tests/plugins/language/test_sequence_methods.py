@@ -183,6 +183,12 @@ def test_the_share_of_written_batches_is_on_policy_from_the_start_on(topics, on_
     assert all(value >= start for value in progress)
 
 
+def test_without_the_divergence_no_step_is_spent_on_what_the_student_writes(topics):
+    history = topics.distil(GeneralizedKd(alpha=0, on_policy=1, start=0)).trainer.history
+    assert history[-1]["ce"] < history[0]["ce"]
+    assert not any("kd" in row for row in history)
+
+
 def test_gkd_trains_on_text(topics):
     check_training(topics, lambda: GeneralizedKd(start=0))
 

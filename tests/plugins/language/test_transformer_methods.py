@@ -207,6 +207,12 @@ def test_a_method_trains_on_language_models(topics, cls, params):
         assert stages == [["hidden"], ["hidden"], ["kd"], ["kd"]]
 
 
+def test_tinyberts_first_stage_costs_no_patience_and_its_checkpoint_is_not_chosen(topics):
+    method = TinyBert(student_layers=(1,), teacher_layers=(2,), intermediate=5 / 6)
+    trainer = topics.distil(method, epochs=6, patience=1, select="best", lr=1e-4).trainer
+    assert [len(trainer.history), trainer.selected_epoch] == [6, 5]
+
+
 def test_a_layer_that_a_model_lacks_is_refused_by_name(topics):
     with pytest.raises(kdbench.KdbenchError, match="'student' has no feature 'stage2'"):
         topics.trainer(TinyBert())
