@@ -107,10 +107,17 @@ class Batch:
     epoch: int
 
     def cross_entropy(self, logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy against the labels, in nats; a scalar. Tokens labelled -100 are not counted."""
+        """Mean cross-entropy against the labels, in nats; a scalar.
+
+        Tokens labelled -100 do not count; where none does it is 0.
+        """
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits.flatten(0, -2), self.labels.flatten(), label_smoothing=label_smoothing)
+        rows, labels = logits.flatten(0, -2), self.labels.flatten()
+        if self.labels.ndim == 1:
+            return cross_entropy(rows, labels, label_smoothing=label_smoothing)
+        counted = (labels != -100).sum().clamp(min=1)
+        return cross_entropy(rows, labels, label_smoothing=label_smoothing, reduction="sum") / counted
 
 
 @dataclass(frozen=True)

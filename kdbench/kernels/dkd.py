@@ -14,7 +14,7 @@ from kdbench.kernels.autograd import loss_and_grad, losses, upstream_factor
 from kdbench.kernels.check_mode import checking
 from kdbench.kernels.labels import in_range, out_of_range, some
 from kdbench.kernels.operators import Operator
-from kdbench.kernels.rows import as_rows, factors, fill_masked, scaled, unread, whole
+from kdbench.kernels.rows import as_rows, factors, fill_masked, scaled, unread, weighted, whole
 from kdbench.kernels.softmax import Softmax, kl, softmax, terms
 
 
@@ -176,7 +176,8 @@ def _bernoulli_kl(teacher_odds: Tensor, odds: Tensor) -> Tensor:
 
 def _total(sums: Tensor, arguments: DkdArguments) -> Tensor:
     target, non_target = sums[:1], sums[1:]
-    return torch.cat((arguments.alpha * target + arguments.beta * non_target, target, non_target))
+    loss = weighted(arguments.alpha, target) + weighted(arguments.beta, non_target)
+    return torch.cat((loss, target, non_target))
 
 
 def _with_upstream(arguments: DkdArguments, upstream: Tensor) -> DkdArguments:

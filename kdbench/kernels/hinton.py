@@ -17,7 +17,7 @@ from kdbench.kernels.hinton_closed import hinton_and_grad
 from kdbench.kernels.labels import in_range, out_of_range, some
 from kdbench.kernels.operators import Operator
 from kdbench.kernels.options import accumulation
-from kdbench.kernels.rows import as_rows, factors, fill_masked, masked, scaled, unread, whole
+from kdbench.kernels.rows import as_rows, factors, fill_masked, masked, scaled, unread, weighted, whole
 from kdbench.kernels.softmax import kl, softmax, z_scores
 
 
@@ -315,7 +315,8 @@ def _weighted(losses: Tensor, weight: Tensor) -> Tensor:
 
 def _total(sums: Tensor, arguments: HintonArguments) -> Tensor:
     ce, kd = sums[:1], sums[1:]
-    return torch.cat(((1 - arguments.alpha) * ce + arguments.alpha * kd, ce, kd))
+    loss = weighted(1 - arguments.alpha, ce) + weighted(arguments.alpha, kd)
+    return torch.cat((loss, ce, kd))
 
 
 def _with_upstream(arguments: HintonArguments, upstream: Tensor) -> HintonArguments:

@@ -111,6 +111,11 @@ def whole(*terms: Tensor, bad: Tensor | None = None) -> tuple[Tensor, ...]:
     return tuple(term * factor for term in terms)
 
 
+def weighted(weight: float, term: Tensor) -> Tensor:
+    """The term times its weight; of weight 0 it is left out, so that it costs nothing where it is infinite."""
+    return weight * term if weight else torch.zeros_like(term)
+
+
 def scaled(losses: Tensor, scale: float, row_scale: Tensor | None) -> Tensor:
     """Row losses (N,) times their factors; a row with the factor 0 is 0, whatever its loss."""
     if row_scale is None:

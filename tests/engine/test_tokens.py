@@ -178,3 +178,18 @@ def test_a_model_that_answers_once_an_item_does_not_fit_text(model, views):
     classifier = nn.Sequential(nn.Linear(LENGTH, VOCABULARY))
     with pytest.raises(ModelMismatch, match=r"expected logits \(2, 4, 5\)"):
         inspect_model(classifier, Entry("student", "mlp", None, "tests"), info, views.student[:2], ())
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_cross_entropy_is_the_mean_over_the_tokens_that_count_and_0_where_none_does(label_smoothing):
+    logits = torch.randn(3, LENGTH, VOCABULARY, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(VOCABULARY, (3, LENGTH))
+    labels[0], labels[1, 2:] = -100, -100
+    batch = Batch(labels, labels, labels, torch.arange(3), 0.0, 0)
+    kept = labels != -100
+    expected = nn.functional.cross_entropy(logits[kept], labels[kept], label_smoothing=label_smoothing)
+    torch.testing.assert_close(batch.cross_entropy(logits, label_smoothing=label_smoothing), expected)
+    nothing = replace(batch, labels=torch.full_like(labels, -100)).cross_entropy(logits)
+    nothing.backward()
+    assert float(nothing.detach()) == 0
+    assert not logits.grad.any()

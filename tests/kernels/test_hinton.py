@@ -146,3 +146,19 @@ def test_in_place_the_gradient_takes_the_memory_of_the_logits(backend):
     assert twin.data_ptr() == logits.data_ptr()
     torch.testing.assert_close(twin, gradient)
     torch.testing.assert_close(out.loss, expected.loss)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_term_of_weight_0_costs_nothing_where_it_is_infinite(backend, alpha):
+    student = torch.randn(3, 5, dtype=torch.float64)
+    teacher, labels = torch.randn(3, 5, dtype=torch.float64), torch.tensor([0, 1, 2])
+    student[1, 4 if alpha == 0 else 1] = -torch.inf  # a class that the teacher gives some probability; the label
+    if alpha == 1:
+        teacher[1, 1] = -torch.inf
+    student.requires_grad_()
+    found = kd_hinton(student, teacher, labels, 2.0, alpha)
+    infinite, counted = (found.kd, found.ce) if alpha == 0 else (found.ce, found.kd)
+    assert infinite.isinf()
+    torch.testing.assert_close(found.loss.detach(), counted.detach())
+    found.loss.backward()
+    assert student.grad.isfinite().all()
