@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kdbench.records import Summary
+
+if TYPE_CHECKING:
+    from kdbench.report.leaderboard import Leaderboard
+    from kdbench.report.tuned import TunedBoard
+
+
+def board_title(board: Leaderboard | TunedBoard) -> str:
+    """`digits: cnn-l → cnn-s`, each model with its view where it has one."""
+    teacher = f"{board.teacher_view}:{board.teacher}" if board.teacher_view else board.teacher
+    student = f"{board.student_view}:{board.student}" if board.student_view else board.student
+    return f"{board.dataset}: {teacher} → {student}"
 
 
 def settings_text(name: str, settings: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from kdbench.errors import UnknownName
 from kdbench.names import did_you_mean
 from kdbench.records import Summary
 from kdbench.report.grouping import RowRuns, group, rows_of
-from kdbench.report.labels import row_labels, settings_text
+from kdbench.report.labels import board_title, row_labels, settings_text
 from kdbench.report.notes import board_notes
 from kdbench.report.statistics import Interval, mean_interval, paired_interval
 
@@ -115,9 +115,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """`digits: cnn-l → cnn-s`, each model with its view where it has one."""
-        teacher = f"{self.teacher_view}:{self.teacher}" if self.teacher_view else self.teacher
-        student = f"{self.student_view}:{self.student}" if self.student_view else self.student
-        return f"{self.dataset}: {teacher} → {student}"
+        return board_title(self)
 
 
 def leaderboards(
@@ -131,9 +129,8 @@ def leaderboards(
 
     A row is a method with its parameters, recipe and recipe settings. Of several runs of a row at the same seed and
     fold, as on two devices, the last one that ended well counts: a seed is never counted twice. Trials of a search are
-    left out. With cross-validation
-    the intervals are over seed × fold, as if these were independent; training sets overlap, so they are optimistic
-    (Nadeau & Bengio, 2003).
+    left out. With cross-validation the intervals are over seed × fold, as if these were independent; training sets
+    overlap, so they are optimistic (Nadeau & Bengio, 2003).
 
     Args:
         summaries: runs in any order; records serve too.

@@ -10,7 +10,7 @@ import msgspec
 
 from kdbench.plan import Run
 from kdbench.records import Summary
-from kdbench.report.labels import settings_text
+from kdbench.report.labels import board_title, settings_text
 from kdbench.report.leaderboard import BASELINE, verdict
 from kdbench.report.statistics import mean_interval, paired_interval
 from kdbench.tuning.study import Trial
@@ -85,9 +85,7 @@ class TunedBoard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """`digits: cnn-l → cnn-s`, each model with its view where it has one."""
-        teacher = f"{self.teacher_view}:{self.teacher}" if self.teacher_view else self.teacher
-        student = f"{self.student_view}:{self.student}" if self.student_view else self.student
-        return f"{self.dataset}: {teacher} → {student}"
+        return board_title(self)
 
 
 @dataclass(frozen=True)

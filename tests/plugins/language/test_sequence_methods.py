@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import token_formulas as formulas
 import torch
+from row_formulas import kl, softmax
 from small_training import check_training
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ class Trigrams(nn.Module):
         total = 0.0
         for place in range(prompt - 1, len(tokens) - 1):
             row = self.table[tokens[place - 1] if place else 0, tokens[place]].tolist()
-            total += math.log(formulas.probabilities(row)[tokens[place + 1]])
+            total += math.log(softmax(row)[tokens[place + 1]])
         return total
 
 
@@ -89,7 +90,7 @@ def test_samples_follow_the_models_distribution_and_the_seed(model):
     assert sample(model, prompts, 4).equal(found)
     assert found[:, :2].equal(prompts)
     shares = torch.bincount(found[:, 2], minlength=VOCABULARY) / len(found)
-    expected = torch.tensor(formulas.probabilities(model.table[0, 1].tolist()))
+    expected = torch.tensor(softmax(model.table[0, 1].tolist()))
     torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)
     assert model.modes == {False}
     assert model.training
@@ -157,7 +158,7 @@ def test_the_divergence_is_the_generalised_jsd_over_tokens(beta):
 
     def jsd(p: list[float], q: list[float]) -> float:
         middle = formulas.mixture(p, q, beta)
-        return beta * formulas.kl(p, middle) + (1 - beta) * formulas.kl(q, middle)
+        return beta * kl(p, middle) + (1 - beta) * kl(q, middle)
 
     method = GeneralizedKd(beta=beta, alpha=0.75)
     found = method.loss(make_batch(), Outputs(one, {}, one), Outputs(other, {}, other))

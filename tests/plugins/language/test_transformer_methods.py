@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import token_formulas as formulas
 import torch
+from row_formulas import kl, softmax
 from small_training import check_training, make_bench
 from torch import Tensor, nn
 
@@ -78,7 +79,7 @@ def test_distilbert_is_its_three_terms(widths, labels):
     student, teacher = outputs(widths[0], 0, tokens=tokens), outputs(widths[1], 100, tokens=tokens)
     found = method.loss(make_batch(labels), student, teacher)
     counted = torch.where(INPUTS == 0, -100, 0) if tokens else labels
-    kd = 4 * formulas.over_tokens(student.logits, teacher.logits, counted, formulas.kl, 2.0)
+    kd = 4 * formulas.over_tokens(student.logits, teacher.logits, counted, kl, 2.0)
     assert found["kd"].item() == pytest.approx(5 * kd, rel=1e-9)
     assert found["ce"].item() == pytest.approx(2 * formulas.cross_entropy(student.logits, labels), rel=1e-9)
     mapped = method.module(student.features["last"])
@@ -131,7 +132,7 @@ def test_tinybert_matches_embeddings_hidden_states_and_scores_then_answers(layer
     assert {name: value.item() for name, value in found.items()} == pytest.approx(expected, rel=1e-9)
     later = method.loss(make_batch(LABELS, progress=0.5), student, teacher)
     assert later.keys() == {"kd"}
-    kd = formulas.over_tokens(student.logits, teacher.logits, LABELS, formulas.kl)
+    kd = formulas.over_tokens(student.logits, teacher.logits, LABELS, kl)
     assert later["kd"].item() == pytest.approx(kd, rel=1e-9)
 
 
@@ -148,8 +149,8 @@ def test_minilm_matches_the_distributions_of_attention_and_the_relations_of_valu
                 for i, t in KEPT:
                     seen = [u for j, u in KEPT if i == j == item and (u <= t or not causal)]
                     if seen:
-                        p, q = (formulas.probabilities([each[t][u] for u in seen]) for each in rows)
-                        losses.append(formulas.kl(p, q))
+                        p, q = (softmax([each[t][u] for u in seen]) for each in rows)
+                        losses.append(kl(p, q))
         assert found[term].item() == pytest.approx(2 * sum(losses) / len(losses), rel=1e-9)
     assert found["ce"].item() == pytest.approx(formulas.cross_entropy(student.logits, LABELS), rel=1e-9)
     assert "ce" not in built(MiniLm(ce=0), make_pair((4, 6))).loss(make_batch(LABELS), student, teacher)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
+from row_formulas import Row, softmax
+from row_formulas import cross_entropy as of_row
 from torch import Tensor
-
-Row = list[float]
-
-
-def probabilities(logits: Row, temperature: float = 1.0) -> Row:
-    top = max(logits)
-    raised = [math.exp((z - top) / temperature) for z in logits]
-    return [value / sum(raised) for value in raised]
-
-
-def kl(p: Row, q: Row) -> float:
-    return sum(a * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True) if a > 0)
 
 
 def mixture(p: Row, q: Row, share: float) -> Row:
@@ -30,7 +19,7 @@ def over_tokens(
 ) -> float:
     """The mean of divergence(p_teacher, p_student) over the tokens not labelled -100."""
     found = [
-        divergence(probabilities(other, temperature), probabilities(one, temperature))
+        divergence(softmax(other, temperature), softmax(one, temperature))
         for one, other, label in zip(
             student.reshape(-1, student.shape[-1]).tolist(), teacher.reshape(-1, teacher.shape[-1]).tolist(),
             labels.flatten().tolist(), strict=True,
@@ -42,7 +31,7 @@ def over_tokens(
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> float:
     found = [
-        -math.log(probabilities(row)[label])
+        of_row(row, label)
         for row, label in zip(logits.reshape(-1, logits.shape[-1]).tolist(), labels.flatten().tolist(), strict=True)
         if label != -100
     ]
