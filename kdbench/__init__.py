@@ -19,6 +19,7 @@ from kdbench.errors import (
     MethodRefused,
     ModelMismatch,
 )
+from kdbench.fetching.sources import Source
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
 from kdbench.recipe import Recipe
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kdbench import kernels
     from kdbench.data import Data, DatasetInfo
     from kdbench.engine import projectors
+    from kdbench.fetching.cache import source_path
+    from kdbench.fetching.prepared import remember
     from kdbench.store import load
 
 _LAZY = {
@@ -38,6 +41,8 @@ _LAZY = {
     "kernels": "kdbench.kernels",
     "load": "kdbench.store:load",
     "projectors": "kdbench.engine.projectors",
+    "remember": "kdbench.fetching.prepared:remember",
+    "source_path": "kdbench.fetching.cache:source_path",
 }
 
 __all__ = [
@@ -60,6 +65,7 @@ __all__ = [
     "Recipe",
     "Record",
     "Search",
+    "Source",
     "__version__",
     "grid",
     "hookimpl",
@@ -67,6 +73,8 @@ __all__ = [
     "load",
     "needs",
     "projectors",
+    "remember",
+    "source_path",
 ]
 
 
