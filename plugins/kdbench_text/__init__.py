@@ -26,8 +26,8 @@ MODELS = {
     "textcnn-s": ("models:textcnn_s", "text-cnn", "width 32, 3 x 32 maps over 3, 4 and 5 tokens", "Kim (2014)"),
     "textcnn-l": ("models:textcnn_l", "text-cnn", "width 128, 3 x 128 maps over 3, 4 and 5 tokens", "Kim (2014)"),
     "gru-s": ("models:gru_s", "text-gru", "width 32, 64 hidden units", "Cho et al. (2014)"),
-    "encoder-s": ("encoder:encoder_s", "text-encoder", "transformer encoder, width 64, 2 layers", "Vaswani et al. (2017)"),
-    "encoder-l": ("encoder:encoder_l", "text-encoder", "transformer encoder, width 128, 4 layers", "Vaswani et al. (2017)"),
+    "encoder-s": ("encoder:encoder_s", "text-encoder", "encoder, width 64, 2 layers", "Vaswani et al. (2017)"),
+    "encoder-l": ("encoder:encoder_l", "text-encoder", "encoder, width 128, 4 layers", "Vaswani et al. (2017)"),
 }  # fmt: skip
 QUICK = ("scratch", "label_smoothing", "kd", "dkd", "dist")
 FULL = (*QUICK, "lsr_kd", "rkd")

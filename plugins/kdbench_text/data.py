@@ -17,7 +17,6 @@ VERSION = 1
 """Of reading and tokenising; another number and what is kept is made again."""
 
 Arrays = Mapping[str, NDArray[Any]]
-TOKEN_VIEWS = tuple(tokens.BUCKETS)
 
 
 def wordnet_glosses() -> kdbench.Data:
@@ -137,7 +136,7 @@ def assembled(arrays: Arrays, classes: Sequence[str], source: kdbench.Source) ->
         classes,
         task="binary" if len(classes) == 2 else "multiclass",
         groups=arrays.get("groups"),
-        preprocess={view: "none" if view in TOKEN_VIEWS else "standardize" for view in views},
+        preprocess={view: "none" if tokens.buckets_of(view) else "standardize" for view in views},
         source=str(source),
         licence=source.licence,
     )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from kdbench_text.tokens import BUCKETS, PADDING
+from kdbench_text import tokens
+from kdbench_text.tokens import PADDING
 
 if TYPE_CHECKING:
     from kdbench import DatasetInfo
@@ -132,12 +133,13 @@ def buckets_of(info: DatasetInfo) -> int:
 
     Raises: ValueError where the view holds no token indices that kdbench_text made.
     """
-    if info.view not in BUCKETS or len(info.input_shape) != 1:
+    buckets = tokens.buckets_of(info.view)
+    if buckets is None or len(info.input_shape) != 1:
         raise ValueError(
-            f"it reads token indices, the views {', '.join(BUCKETS)}; view {info.view!r} of {info.name!r} has shape "
-            f"{info.input_shape}"
+            f"it reads token indices, the views {', '.join(tokens.BUCKETS)}; view {info.view!r} of {info.name!r} has "
+            f"shape {info.input_shape}"
         )
-    return BUCKETS[info.view]
+    return buckets
 
 
 def bag(width: int, info: DatasetInfo) -> Bag:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ import kdbench
 
 PADDING = 0
 BUCKETS = {"words": 1 << 14, "ngrams": 1 << 16, "characters": 1 << 13}
-"""Views of text, and how many indices each has: words, words or characters with their bigrams, characters."""
+"""Views of text, and how many indices each has: words, words or characters with their bigrams, characters.
+
+Where a dataset has several languages the language follows: "words-en".
+"""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -37,6 +41,11 @@ def characters(text: str) -> list[str]:
 def bucket(token: str, buckets: int) -> int:
     """The token's index, in [1, buckets)."""
     return 1 + zlib.crc32(token.encode()) % (buckets - 1)
+
+
+def buckets_of(view: str) -> int | None:
+    """How many indices a view of tokens has; None for any other view."""
+    return BUCKETS.get(view.partition("-")[0])
 
 
 def indices(rows: Iterable[Sequence[str]], length: int, view: str) -> NDArray[np.int32]:
@@ -68,7 +77,7 @@ def views(texts: Iterable[str], length: int, tokenize: Tokenizer = words) -> dic
 
 def with_bigrams(row: Sequence[str]) -> list[str]:
     """The tokens, then each two that follow each other."""
-    return [*row, *(f"{one} {other}" for one, other in zip(row, row[1:], strict=False))]
+    return [*row, *(f"{one} {other}" for one, other in pairwise(row))]
 
 
 def plain(text: str) -> str:

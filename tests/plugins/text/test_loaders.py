@@ -80,7 +80,7 @@ def test_glosses_in_another_encoding_are_refused_and_a_missing_file_is_named(tmp
     with pytest.raises(kdbench.InvalidData, match=r"data.verb, line 2, is not utf-8"):
         wordnet.glosses(tmp_path)
     (tmp_path / "data.verb").unlink()
-    with pytest.raises(kdbench.DataNotAvailable, match="data.verb"):
+    with pytest.raises(kdbench.DataNotAvailable, match=r"data.verb"):
         wordnet.glosses(tmp_path)
 
 
@@ -129,7 +129,8 @@ def write_corpus(directory: Path) -> Path:
 
 def test_mail_is_its_subject_and_text_without_headers_and_markup(tmp_path):
     html = (
-        "Subject: Win\nX-Spam: secret\nContent-Type: multipart/alternative; boundary=B\n\n--B\nContent-Type: text/html\n"
+        "Subject: Win\nX-Spam: secret\nContent-Type: multipart/alternative; boundary=B\n\n--B\n"
+        "Content-Type: text/html\n"
         "Content-Transfer-Encoding: quoted-printable\n\n<style>p {}</style><b>R=69ch</b> &amp; famous\n--B--\n"
     )
     write_mail(write_corpus(tmp_path), "spam-2", 2, html)
@@ -159,13 +160,13 @@ def test_no_thread_is_in_two_splits(tmp_path):
 
 def test_files_that_are_no_messages_are_refused_by_name(tmp_path):
     path = write_mail(write_corpus(tmp_path), "spam-1", 3, "Subject: x\n\ny", group="easy-ham-1")
-    with pytest.raises(kdbench.InvalidData, match="spam-1/00003.json says that it is of the unknown group"):
+    with pytest.raises(kdbench.InvalidData, match=r"spam-1/00003.json says that it is of the unknown group"):
         spam.messages(tmp_path)
     path.write_text('{"id": 3, "group": "spam-1"}', encoding="utf-8")
-    with pytest.raises(kdbench.InvalidData, match="spam-1/00003.json is not one of its messages"):
+    with pytest.raises(kdbench.InvalidData, match=r"spam-1/00003.json is not one of its messages"):
         spam.messages(tmp_path)
     path.write_bytes(b'{"text": "\xff"}')
-    with pytest.raises(kdbench.InvalidData, match="spam-1/00003.json, line 1, is not utf-8"):
+    with pytest.raises(kdbench.InvalidData, match=r"spam-1/00003.json, line 1, is not utf-8"):
         spam.messages(tmp_path)
 
 

@@ -11,6 +11,7 @@ import torch
 import kdbench
 from kdbench.engine.features import FeatureTap
 from kdbench_text import encoder, models
+from kdbench_text.tokens import BUCKETS
 
 FACTORIES = {
     "bag-s": models.bag_s,
@@ -140,6 +141,6 @@ def test_a_view_that_holds_no_token_indices_is_refused_by_name():
 
 
 def test_every_index_of_a_view_has_an_embedding_that_float32_inputs_reach():
-    largest = max(models.BUCKETS.values()) - 1
+    largest = max(BUCKETS.values()) - 1
     assert int(torch.tensor([largest], dtype=torch.float32).long()) == largest < 2**24
     assert models.bag_s(info(view="ngrams")).tokens.num_embeddings == largest + 1

@@ -10,7 +10,7 @@ SYNSET = "{offset:08d} {file} n 01 thing 0 001 @ 00001740 n 0000 | {gloss}  \n"
 
 
 def write_wordnet(directory: Path, rows: Iterable[tuple[str, str]]) -> Path:
-    """data.noun with a licence on top and (file number, gloss) synsets; the other three files hold the licence alone."""
+    """data.noun with a licence on top and (file number, gloss) synsets; the other three hold the licence alone."""
     licence = "  1 This software and database is being provided to you\n"
     body = "".join(SYNSET.format(offset=n, file=file, gloss=gloss) for n, (file, gloss) in enumerate(rows))
     for part in ("noun", "verb", "adj", "adv"):
