@@ -21,6 +21,7 @@ from kdbench.errors import (
 )
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import Record
 from kdbench.search import Search
@@ -57,6 +58,7 @@ __all__ = [
     "Needs",
     "Outputs",
     "Pair",
+    "Published",
     "Recipe",
     "Record",
     "Search",
