@@ -203,14 +203,16 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F",
+              help="table, md, csv, json, latex or parquet.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @_blocking
 def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> None:
     """The leaderboard of a results directory."""
     from kdbench.commands.report import report_command
 
-    click.echo(report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn))
+    shown = report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn)
+    click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()
