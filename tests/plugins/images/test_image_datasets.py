@@ -152,7 +152,7 @@ def test_a_class_of_tiny_imagenet_without_pictures_is_named(here):
     tiny(here)
     for file in (here / "tiny-imagenet/train/n02/images").iterdir():
         file.unlink()
-    with pytest.raises(kdbench.InvalidData, match="class 'n02' of wnids.txt has no training pictures"):
+    with pytest.raises(kdbench.InvalidData, match=r"class 'n02' of wnids\.txt has no training pictures"):
         imagenets.tiny_imagenet()
 
 
