@@ -6,33 +6,19 @@ from collections.abc import Callable
 
 import kdbench
 from kdbench import Recipe
+from kdbench_data import FASHION_MNIST
 from kdbench_images import figures, paper
 
 IMAGENET = "ImageNet's terms: non-commercial research and education"
-FASHION_FIX = "apt-get install dataset-fashion-mnist"
 HUB_FIX = "pip install 'kdbench[hub]'"
 IMAGENET_FIX = f"{HUB_FIX}, then accept its terms on the hub and log in with: hf auth login"
 
-DATASETS = (
-    (
-        "fashion-mnist-6k",
-        "subsets:fashion_mnist_6k",
-        "Fashion-MNIST, 6,000 to train on",
-        "MIT",
-        16000,
-        10,
-        FASHION_FIX,
-    ),
-    (
-        "fashion-mnist-1k",
-        "subsets:fashion_mnist_1k",
-        "Fashion-MNIST, 1,000 to train on",
-        "MIT",
-        12000,
-        10,
-        FASHION_FIX,
-    ),
-    ("cifar100-paper", "subsets:cifar100_paper", "CIFAR-100, 49,500 training items", "not stated", 60000, 100, HUB_FIX),
+PARTS = (
+    ("fashion-mnist-6k", "fashion_mnist_6k", "Fashion-MNIST, 6,000 to train on", 16000),
+    ("fashion-mnist-1k", "fashion_mnist_1k", "Fashion-MNIST, 1,000 to train on", 12000),
+)
+FROM_HUB = (
+    ("cifar100-paper", "subsets:cifar100_paper", "CIFAR-100, 49,500 to train on", "not stated", 60000, 100, HUB_FIX),
     ("tiny-imagenet", "imagenets:tiny_imagenet", "Tiny-ImageNet, 64x64", IMAGENET, 110000, 200, HUB_FIX),
     ("imagenet-1k", "imagenets:imagenet", "ImageNet-1k, 224x224", IMAGENET, 1331167, 1000, IMAGENET_FIX),
     ("imagenet-64", "imagenets:imagenet_64", "ImageNet-1k, 64x64", IMAGENET, 1331167, 1000, IMAGENET_FIX),
@@ -77,7 +63,12 @@ QUICK_DATASETS = ("digits", "mnist-5k", "fashion-mnist-6k")
 @kdbench.hookimpl
 def kdbench_register_datasets(register: Callable[..., None]) -> None:
     """Stated parts of Fashion-MNIST and CIFAR-100; Tiny-ImageNet and ImageNet."""
-    for name, target, title, licence, items, classes, fix in DATASETS:
+    for name, factory, title, items in PARTS:
+        register(
+            name, f"kdbench_images.subsets:{factory}", task="multiclass", title=title, licence="MIT", modality="image",
+            items=items, classes=10, sources=(FASHION_MNIST,), fix=f"kdbench data fetch {name}",
+        )  # fmt: skip
+    for name, target, title, licence, items, classes, fix in FROM_HUB:
         register(
             name, f"kdbench_images.{target}", task="multiclass", title=title, licence=licence, modality="image",
             items=items, classes=classes, fix=fix,
