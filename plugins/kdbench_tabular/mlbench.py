@@ -46,7 +46,7 @@ def read_table(directory: Path, name: str) -> DataFrame:
 def features_and_labels(
     table: DataFrame, label: str, name: str, classes: tuple[str, ...] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
-    """Every column but `label` as numbers (N, D), the labels as indices (N,), and the classes in the order of R's levels.
+    """Every column but `label` as numbers (N, D), labels as indices (N,), classes in the order of R's levels.
 
     Args:
         classes: where given, the levels that the factor must have, in their order.
