@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Meta
 
 from kdbench.combo import Combo, grid
+from kdbench.data import ITEM_TASKS
 from kdbench.errors import (
     DataNotAvailable,
     InvalidData,
@@ -22,6 +23,7 @@ from kdbench.errors import (
 from kdbench.fetching.sources import Source
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import Record
 from kdbench.search import Search
@@ -46,6 +48,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "ITEM_TASKS",
     "Batch",
     "Combo",
     "Data",
@@ -62,6 +65,7 @@ __all__ = [
     "Needs",
     "Outputs",
     "Pair",
+    "Published",
     "Recipe",
     "Record",
     "Search",
