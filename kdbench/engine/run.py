@@ -149,6 +149,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
+            batch_seconds=round(trainer.batch_seconds, 6),
             steps=steps,
             teacher_forward_samples=forward_samples,
         ),
