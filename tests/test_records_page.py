@@ -16,43 +16,21 @@ ACCURACIES = {"scratch": (0.80, 0.82), "kd": (0.85, 0.89), "slow": (0.84, 0.86)}
 SPEEDS = {"scratch": 3000.0, "kd": 2000.0, "slow": 1000.0}
 
 
+def ran(method: str, seed: int, **fields) -> Record:
+    named = {"dataset": "digits", "teacher": "big", "student": "small", "teacher_recipe": "standard"}
+    where = {"run_id": f"{method}-{seed}", "combo": method, "recipe": "standard", "started": "t", "finished": "t"}
+    return Record(method=method, seed=seed, **named, **where, **fields)
+
+
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "results")
     for method, accuracies in ACCURACIES.items():
+        speed = Throughput(inference_samples_per_s={"64": SPEEDS[method]})
         for seed, accuracy in enumerate(accuracies):
-            store.write(
-                Record(
-                    run_id=f"{method}-{seed}",
-                    combo=method,
-                    dataset="digits",
-                    teacher="big",
-                    student="small",
-                    method=method,
-                    recipe="standard",
-                    teacher_recipe="standard",
-                    seed=seed,
-                    status="ok",
-                    metrics={"accuracy": accuracy},
-                    val_metrics={"accuracy": accuracy + 0.01},
-                    throughput=Throughput(inference_samples_per_s={"64": SPEEDS[method]}),
-                )  # fmt: skip
-            )
-    store.write(
-        Record(
-            run_id="lost",
-            combo="x",
-            dataset="digits",
-            teacher="big",
-            student="small",
-            method="x",
-            recipe="standard",
-            teacher_recipe="standard",
-            seed=0,
-            status="failed",
-            error="ValueError: no",
-        )  # fmt: skip
-    )
+            scores = {"metrics": {"accuracy": accuracy}, "val_metrics": {"accuracy": accuracy + 0.01}}
+            store.write(ran(method, seed, status="ok", throughput=speed, **scores))
+    store.write(ran("x", 0, status="failed", error="ValueError: no"))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in BLOCKS[:4]:
