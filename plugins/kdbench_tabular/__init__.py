@@ -21,8 +21,8 @@ STREAMS = {
     "letter-drift": ("letter_drift", "Printed letters whose measurements shift: a made drift", 20000, 26, MLBENCH),
 }
 TEACHERS = ("random-forest", "gradient-boosting")
-METHODS = ("scratch", "label_smoothing", "kd", "dkd", "logit_mse", "logit_standard")
-QUICK = ("scratch", "label_smoothing", "kd", "logit_standard")
+METHODS = ("scratch", "label_smoothing", "kd", "dkd", "logit_mse", "lskd")
+QUICK = ("scratch", "label_smoothing", "kd", "lskd")
 BASE = ("scratch", "label_smoothing", "kd")
 DYNAMIC = ("scratch", "kd", "online_teacher")
 
