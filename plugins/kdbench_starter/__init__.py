@@ -51,7 +51,6 @@ RECIPES = {
 
 IMAGE_PAIRS = (
     {"dataset": "digits", "teacher": "cnn-l", "student": "cnn-s", "recipe": "standard"},
-    {"dataset": "orl-faces", "teacher": "cnn-l", "student": "cnn-s", "recipe": "faces"},
     {"dataset": "fashion-mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
     {"dataset": "mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
     {"dataset": "mnist-5k", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist-5k"},
