@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdbench.report.across import across
+from kdbench.report.across_text import across_columns, across_headline, across_remarks, across_title
 from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
 from kdbench.report.leaderboard import Leaderboard
 
@@ -46,6 +48,12 @@ def render_table(
         )
         for board, shown in tables
     ]
+    compared = across(boards)
+    if compared is not None:
+        shown = fitting(across_columns(compared), terminal_width(width))
+        table = (shown, [False] * len(compared.standings))
+        lines = [("", line) for line in across_remarks(compared)]
+        blocks.append(Block(across_title(compared), across_headline(compared), [table], lines))
     footer = legend(tables, _MARK) if tables else ""
     return print_blocks(blocks, footer, not_run_lines(not_run), _BOLD, width=width, color=color)
 
