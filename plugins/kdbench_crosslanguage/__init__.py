@@ -1,0 +1,1 @@
+"""Text and sentence embeddings across languages."""
