@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Meta
 
 from kdbench.combo import Combo, grid
+from kdbench.data import ITEM_TASKS
 from kdbench.errors import (
     DataNotAvailable,
     InvalidData,
@@ -41,6 +42,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "ITEM_TASKS",
     "Batch",
     "Combo",
     "Data",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Task = Literal["binary", "multiclass", "language-modeling", "multilabel", "retrieval", "seq2seq", "span-qa"]
 TASKS: tuple[Task, ...] = get_args(Task)
+ITEM_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "retrieval")
+"""Those with one row of logits an item: for methods that use labels through `Batch.cross_entropy` alone."""
 Preprocess = Literal["standardize", "image", "none"]
 SplitName = Literal["train", "validation", "test"]
 DEFAULT_VIEW = "input"
@@ -25,11 +27,16 @@ class Data:
     Args:
         inputs: one array per view, or one array for a single view; shape (N, ...), any numeric dtype.
             Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1].
-        labels: class indices, shape (N,), integers in [0, len(classes)). For "language-modeling" one for each token of
-            an item, shape (N, L): what the model is to say at that place, or -100 where it is not asked.
-        classes: class names, in the order of their indices; for "language-modeling" the vocabulary.
-        task: "binary" (two classes), "multiclass", or "language-modeling" (inputs are token indices, (N, L), not
-            preprocessed).
+        labels: class indices, shape (N,), integers in [0, len(classes)). For "multilabel" 0 or 1, shape (N, C). For
+            "language-modeling" one for each token of an item, shape (N, L): what the model is to say at that place, or
+            -100 where it is not asked. For "retrieval" any number from 0: items of one number belong together.
+        classes: class names, in the order of their indices; for "language-modeling" the vocabulary; for "retrieval"
+            there need not be any.
+        task: "binary" (two classes), "multiclass", "multilabel", "language-modeling" (inputs are token indices, (N, L),
+            not preprocessed), or "retrieval" (models return embeddings).
+        targets: for "retrieval": the embedding of each item's partner, which the item has to find, shape (N, D), as a
+            frozen encoder gives it; without them items of one label have to be alike.
+        embedding: for "retrieval" without targets: the size D of the embeddings.
         split: optional official split: for each item "train", "validation" or "test". What it leaves out
             (no validation, say) is drawn from train, stratified.
         groups: optional group of each item (person, document); a group never crosses splits.
@@ -45,6 +52,8 @@ class Data:
     split: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
     preprocess: Preprocess | Mapping[str, Preprocess] = "standardize"
+    targets: NDArray[Any] | None = None
+    embedding: int = 128
     source: str = ""
     licence: str = ""
 
@@ -61,7 +70,8 @@ class Data:
 class DatasetInfo:
     """What a model factory may know: `build(info) -> nn.Module`.
 
-    `input_shape` is one item's shape in the model's view, without the batch: (C, H, W) or (D,).
+    `input_shape` is one item's shape in the model's view, without the batch: (C, H, W) or (D,). `num_classes` is how
+    many numbers a model says of an item, or of a token: for retrieval the size of the embedding.
     """
 
     name: str

@@ -55,7 +55,8 @@ def kdbench_register_combos(register: Register) -> None:
 def kdbench_register_metrics(register: Register) -> None:
     """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better.
 
-    Of a language-modeling task a row is a token that is scored.
+    Of a language-modeling task a row is a token that is scored; of a multi-label task labels are (N, C); of retrieval
+    the first argument is the embeddings (N, D).
 
     With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
     a method's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch, the model in

@@ -74,7 +74,7 @@ class RunContext:
         dataset = self._last[1]
         student, teacher = dataset.view(run.combo.student_view), dataset.view(run.combo.teacher_view)
         splits = (dataset.train, dataset.validation, dataset.test)
-        return RunData(dataset, *(Views.of(split, student, teacher, device) for split in splits))
+        return RunData(dataset, *(Views.of(split, student, teacher, device, dataset.task) for split in splits))
 
 
 def make_fabric(run: Run, precision: Precision, place: Place) -> Fabric:

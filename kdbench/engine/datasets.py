@@ -18,6 +18,7 @@ from kdbench.catalog import Entry
 from kdbench.data import Data, DatasetInfo, Preprocess, Task
 from kdbench.engine.cleaning import Checked, check_and_clean
 from kdbench.engine.splits import Positions, draw_fold, draw_split
+from kdbench.engine.tasks import kind_of
 from kdbench.errors import InvalidData, KdbenchError, UnknownName, UsageError
 from kdbench.names import did_you_mean
 
@@ -34,13 +35,15 @@ class Split:
 
     Args:
         inputs: one float32 tensor per view, shape (N, ...).
-        labels: int64, shape (N,), or (N, L) for a language-modeling task.
+        labels: int64, shape (N,), or (N, L) for a language-modeling task; float32, (N, C), for a multi-label one.
         index: int64, shape (N,): the items' positions in the raw data, ascending.
+        targets: float32, (N, D): what the items of a retrieval task have to find, where it has that.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     index: Tensor
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +52,9 @@ class Dataset:
 
     Args:
         name: as it was selected.
-        task: "binary", "multiclass" or "language-modeling".
-        classes: class names, or tokens, by index.
+        task: one of kdbench.engine.tasks.
+        classes: class names, or tokens, by index; of a retrieval task there need not be any.
+        outputs: how many numbers a model says of an item or token.
         train, validation, test: the splits; none shares an item, or an exact copy of one, with another.
         fingerprint: SHA-256, hex, of the cleaned data and of everything that decides its splits; the fold is not in it.
         views: names of the views.
@@ -66,6 +70,7 @@ class Dataset:
     fingerprint: str
     views: tuple[str, ...]
     removed: int
+    outputs: int
 
     def view(self, name: str | None) -> str:
         """The view of that name; None is the only view. Raises: UsageError, UnknownName."""
@@ -91,7 +96,7 @@ class Dataset:
         return DatasetInfo(
             name=self.name,
             task=self.task,
-            num_classes=len(self.classes),
+            num_classes=self.outputs,
             input_shape=tuple(self.train.inputs[view].shape[1:]),
             train_size=len(self.train.labels),
             view=view,
@@ -142,7 +147,10 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
             _check_range(name, view, how, inputs[part][view])
     splits = {
         part: Split(
-            inputs[part], torch.from_numpy(checked.labels[positions]), torch.from_numpy(checked.kept[positions])
+            inputs[part],
+            torch.from_numpy(checked.labels[positions]),
+            torch.from_numpy(checked.kept[positions]),
+            None if checked.targets is None else torch.from_numpy(checked.targets[positions]),
         )
         for part, positions in split.items()
     }
@@ -156,6 +164,7 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         fingerprint=_fingerprint(checked),
         views=tuple(checked.views),
         removed=checked.removed,
+        outputs=kind_of(data.task).outputs(data, checked.classes),
     )
 
 
@@ -231,6 +240,8 @@ def _fingerprint(checked: Checked) -> str:
             chunk = array[checked.kept[start : start + rows]].astype(_canonical(array), copy=False)
             digest.update(np.ascontiguousarray(chunk).data)
     digest.update(checked.labels.astype("<i8").data)
+    if checked.targets is not None:
+        digest.update(np.ascontiguousarray(checked.targets.astype("<f4")).data)
     if checked.official is not None:
         digest.update("\n".join(checked.official.tolist()).encode())
     if checked.groups is not None:

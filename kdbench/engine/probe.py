@@ -14,8 +14,8 @@ from kdbench.engine.evaluate import evaluate
 from kdbench.engine.models import build_model
 from kdbench.engine.signals import NoTeacher
 from kdbench.engine.teachers import Supervised, steps_per_epoch
-from kdbench.engine.train import Trainer, Views
-from kdbench.method import ModelInfo, Pair
+from kdbench.engine.train import Trainer
+from kdbench.method import ModelInfo, Pair, View
 from kdbench.place import ALONE
 from kdbench.plan import Run
 from kdbench.recipe import Recipe
@@ -49,14 +49,10 @@ def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
     return seconds
 
 
-def _view(data: Views, kind: str) -> Views:
-    return data if kind == "student" else Views(data.teacher, data.teacher, data.labels)
-
-
 def _training_seconds(fabric: Fabric, model: ModelInfo, info: DatasetInfo, data: RunData, recipe: Recipe) -> float:
     """From a few steps of the real training loop, after the first ones, and one pass over the validation split."""
-    kind = "student" if model.name == "student" else "teacher"
-    train, validation = _view(data.train, kind), _view(data.validation, kind)
+    view: View = "student" if model.name == "student" else "teacher"
+    train, validation = data.train.seen_by(view), data.validation.seen_by(view)
     steps = steps_per_epoch(len(train.labels), recipe.batch_size)
     trainer = Trainer(
         fabric=fabric, method=Supervised(), pair=Pair(info, model, None, recipe.epochs, steps), teacher=NoTeacher(),

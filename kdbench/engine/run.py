@@ -21,13 +21,13 @@ from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.measures import measure
-from kdbench.engine.metrics import confusion, scores_of, token_predictions
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
-from kdbench.engine.teachers import obtain_teacher, probabilities, teacher_source, train_supervised
+from kdbench.engine.tasks import kind_of
+from kdbench.engine.teachers import answers, obtain_teacher, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
 from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
 from kdbench.method import Method
@@ -187,30 +187,28 @@ def _evaluate(
 
     Of a trial only those on the validation split: what is not computed cannot be tuned on.
     """
-    score = scores_of(data.dataset.task)
-    val_metrics = score(*probabilities(model, data.validation, fabric))
+    kind = kind_of(data.dataset.task)
+    val_metrics = kind.score(answers(model, data.validation, fabric))
     if run.trial:
         return {}, {"val_metrics": val_metrics}
-    answers, labels = probabilities(model, data.test, fabric)
-    metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
+    said = answers(model, data.test, fabric)
+    metrics = kind.score(said, teacher.test_probabilities.astype(np.float64))
     plugin_metrics = {
-        entry.name: _plugin_metric(entry, answers, labels)
+        entry.name: _plugin_metric(entry, said.values, said.labels)
         for entry in catalog.entries("metric")
         if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
     }
     measured = measure(run.measures, catalog, model, data.test)
-    tokens = data.dataset.task == "language-modeling"
-    predictions = token_predictions(answers, labels) if tokens else {"probabilities": answers.astype(np.float32)}
-    return {**predictions, "labels": labels}, {
+    return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,
-        "confusion": [] if tokens else confusion(answers, labels, len(data.dataset.classes)),
+        "confusion": kind.confusion(said),
     }
 
 
-def _plugin_metric(entry: Entry, answers: NDArray[Any], labels: NDArray[Any]) -> float:
+def _plugin_metric(entry: Entry, values: NDArray[Any], labels: NDArray[Any]) -> float:
     try:
-        return float(entry.load()(answers, labels))
+        return float(entry.load()(values, labels))
     except Exception as error:
         raise PluginError(f"metric {entry.name!r} of plugin {entry.plugin!r} failed", describe(error)) from error
 

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from kdbench.data import Task
 from kdbench.engine.evaluate import evaluate
 from kdbench.engine.features import FeatureTap
 from kdbench.engine.loss_terms import Logs, mean_terms, total_loss
@@ -35,23 +36,26 @@ OnEpoch = Callable[[int, Logs], None]
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """A split on the device as both models see it."""
+    """A split on the device as both models see it, and what is right: the labels, or the targets of retrieval."""
 
     student: Tensor
     teacher: Tensor
     labels: Tensor
+    task: Task = "multiclass"
+    targets: Tensor | None = None
 
     @classmethod
-    def of(cls, split: Split, student: str, teacher: str, device: torch.device) -> Views:
+    def of(cls, split: Split, student: str, teacher: str, device: torch.device, task: Task) -> Views:
         """The split's tensors, moved once."""
         inputs = split.inputs[student].to(device)
         other = inputs if teacher == student else split.inputs[teacher].to(device)
-        return cls(inputs, other, split.labels.to(device))
+        targets = None if split.targets is None else split.targets.to(device)
+        return cls(inputs, other, split.labels.to(device), task, targets)
 
     def seen_by(self, view: View) -> Views:
         """The split as one of the models sees it, for both."""
         inputs = self.student if view == "student" else self.teacher
-        return Views(inputs, inputs, self.labels)
+        return replace(self, student=inputs, teacher=inputs)
 
 
 class Trainer:
@@ -255,7 +259,10 @@ class Trainer:
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._lr
-            yield Batch(inputs, teacher_inputs, data.labels[index], index, done / self.total_steps, epoch)
+            yield Batch(
+                inputs, teacher_inputs, data.labels[index], index, done / self.total_steps, epoch, data.task,
+                None if data.targets is None else data.targets[index],
+            )  # fmt: skip
 
     def student_outputs(self, batch: Batch) -> Outputs:
         """The student's logits and features on the batch, with autograd."""

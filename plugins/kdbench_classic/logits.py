@@ -22,9 +22,11 @@ class SoftTargets(kdbench.Method):
 class LogitRegression(kdbench.Method):
     """Logit matching (Ba & Caruana, 2014, eq. 1): CE + weight · mean over the batch of ½‖z_s − z_t‖² / classes.
 
-    The paper regresses on logits alone; `ce` restores that at 0.
+    The paper regresses on logits alone; `ce` restores that at 0. Of a retrieval task the logits are embeddings of one
+    size, and the objective that of Reimers & Gurevych (2020) up to its factor.
     """
 
+    tasks = kdbench.ITEM_TASKS
     needs = kdbench.needs(logits=True)
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     ce: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(fixed=True)] = 1.0

@@ -20,7 +20,9 @@ from kdbench.select import Selection
 from kdbench_data.bundled import digits
 
 INSTALLED = load_plugins().catalog
-METHODS = sorted(entry.name for entry in INSTALLED.entries("method") if not entry.missing)
+METHODS = sorted(
+    entry.name for entry in INSTALLED.entries("method") if not entry.missing and "multiclass" in entry.load().tasks
+)
 STEPS = 4  # of an epoch: 240 training items in batches of 64
 KNOWN_TO_SERVE = {"baseline", "logit", "feature", "compression"}
 SETTINGS = (
