@@ -38,9 +38,9 @@ class Data:
         classes: class names, in the order of their indices; for "language-modeling" and "seq2seq" the vocabulary; for
             "retrieval" there need not be any.
         task: "binary" (two classes), "multiclass", "multilabel", "language-modeling" (inputs are token indices, (N, L),
-            not preprocessed), "seq2seq" (inputs are token indices, (N, S + T): the source with PADDING after it, then what
-            the decoder reads, BEGIN and the target but its last; models return logits (N, T, C)), or "retrieval" (models
-            return embeddings).
+            not preprocessed), "seq2seq" (inputs are token indices, (N, S + T): the source with PADDING after it, then
+            what the decoder reads, BEGIN and the target but its last; models return logits (N, T, C)), or "retrieval"
+            (models return embeddings).
         targets: for "retrieval": the embedding of each item's partner, which the item has to find, shape (N, D), as a
             frozen encoder gives it; without them items of one label have to be alike.
         embedding: for "retrieval" without targets: the size D of the embeddings.

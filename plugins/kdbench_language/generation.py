@@ -39,9 +39,9 @@ def _sampled(writer, tokens, length, *, ends=False):
     while tokens.shape[1] < length:
         chances = writer.logits(tokens)
         if ends:
-            chances = _after_the_end(tokens, chances)
-            if bool((tokens[:, -1:] != PADDING).logical_and(tokens[:, -1:] != END).sum() == 0):
+            if bool(_ended(tokens).all()):
                 return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=PADDING)
+            chances = _after_the_end(tokens, chances)
         tokens = torch.cat([tokens, torch.multinomial(chances.softmax(-1), 1)], 1)
     return tokens
 
@@ -61,11 +61,13 @@ def translate(model, sources, length, beams, normalise=1.0):
     Of the beams at the end the one of the highest log-probability / tokens^normalise (END counts as one; Wu et al.,
     2016, eq. 14, with the plain length). One beam is greedy.
     """
+    import torch
+
     with _writing(model, sources) as writer:
         tokens, total = _searched(writer, _beginnings(sources), length + 1, beams, ends=True)
     written = (tokens[:, :, 1:] != PADDING).sum(-1)
     best = (total / written**normalise).argmax(1)
-    return tokens[range(len(tokens)), best, 1:]
+    return tokens[torch.arange(len(tokens), device=tokens.device), best, 1:]
 
 
 def _searched(writer, prompts, length, beams, *, ends=False):
@@ -79,7 +81,7 @@ def _searched(writer, prompts, length, beams, *, ends=False):
         read = tokens.flatten(0, 1)
         chances = writer.logits(read).log_softmax(-1)
         if ends:
-            if bool(((read[:, -1] == PADDING) | (read[:, -1] == END)).all()):
+            if bool(_ended(read).all()):
                 tokens = torch.nn.functional.pad(tokens, (0, length - tokens.shape[2]), value=PADDING)
                 break
             chances = _after_the_end(read, chances)
@@ -93,13 +95,17 @@ def _searched(writer, prompts, length, beams, *, ends=False):
     return tokens, total
 
 
+def _ended(tokens):
+    return (tokens[:, -1] == END) | (tokens[:, -1] == PADDING)
+
+
 def _beginnings(sources):
     return sources.new_full((len(sources), 1), BEGIN).long()
 
 
 def _after_the_end(tokens, logits):
     """Logits (N, V) in which padding alone follows an end or padding, and never anything else; nothing begins anew."""
-    ended = ((tokens[:, -1] == END) | (tokens[:, -1] == PADDING))[:, None]
+    ended = _ended(tokens)[:, None]
     logits = logits.masked_fill(ended, -float("inf"))
     logits[:, PADDING] = logits.new_zeros(()).expand(len(logits)).masked_fill(~ended[:, 0], -float("inf"))
     logits[:, BEGIN] = -float("inf")

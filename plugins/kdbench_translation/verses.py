@@ -49,13 +49,11 @@ def _verses(package: Path, language: str) -> dict[tuple[str, int, int], str]:
         # One block holds a whole book, and pysword would decompress it anew for every verse.
         bible._decompressed_text = lru_cache(maxsize=2)(bible._decompressed_text)
         return {
-            (book.name, chapter, verse): " ".join(
-                bible.get(books=[book.name], chapters=[chapter], verses=[verse]).split()
-            )
+            (book.name, chapter, verse): " ".join(text.split())
             for books in bible.get_structure().get_books().values()
             for book in books
-            for chapter, verses in enumerate(book.chapter_lengths, 1)
-            for verse in range(1, verses + 1)
+            for chapter in range(1, book.num_chapters + 1)
+            for verse, text in enumerate(bible.get_iter(books=[book.name], chapters=[chapter]), 1)
         }
     except Exception as error:  # pysword raises what struct, zlib and codecs do
         raise kdbench.InvalidData(

@@ -57,7 +57,9 @@ def _pages_of(package: Path, language: str) -> Path:
     pages = package / TEXT.format(language=language)
     if not pages.is_dir():
         raise kdbench.DataNotAvailable(
-            f"LibreOffice's help in {language} is not there", f"no directory {pages}", "kdbench data fetch help-en-zh-mt"
+            f"LibreOffice's help in {language} is not there",
+            f"no directory {pages}",
+            "kdbench data fetch help-en-zh-mt",
         )
     return pages
 

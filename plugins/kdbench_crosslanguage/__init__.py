@@ -1,1 +1,0 @@
-"""Text and sentence embeddings across languages."""
