@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,8 +47,7 @@ def _verses(package: Path, language: str) -> dict[tuple[str, int, int], str]:
     name = next(iter(found))
     try:
         bible = modules.get_bible_from_module(name)
-        # One block holds a whole book, and pysword would decompress it anew for every verse.
-        bible._decompressed_text = lru_cache(maxsize=2)(bible._decompressed_text)
+        bible._decompressed_text = _blocks(bible._decompressed_text)
         return {
             (book.name, chapter, verse): " ".join(text.split())
             for books in bible.get_structure().get_books().values()
@@ -55,7 +55,25 @@ def _verses(package: Path, language: str) -> dict[tuple[str, int, int], str]:
             for chapter in range(1, book.num_chapters + 1)
             for verse, text in enumerate(bible.get_iter(books=[book.name], chapters=[chapter]), 1)
         }
+    except kdbench.InvalidData:
+        raise
     except Exception as error:  # pysword raises what struct, zlib and codecs do
         raise kdbench.InvalidData(
             f"module {name!r} in {root} cannot be read", f"{type(error).__name__}: {error}", "fetch its package again"
         ) from error
+
+
+def _blocks(read: Callable[[str, int], bytes]) -> Callable[[str, int], bytes]:
+    """pysword's reader of blocks, which would decompress a whole book anew for every verse, and hides damage."""
+
+    @lru_cache(maxsize=2)
+    def block(testament: str, number: int) -> bytes:
+        text = read(testament, number)
+        if not text:
+            raise kdbench.InvalidData(
+                f"block {number} of a Bible's {testament!r} cannot be read", "it is cut off or does not decompress",
+                "fetch its package again",
+            )  # fmt: skip
+        return text
+
+    return block

@@ -59,7 +59,7 @@ def test_one_beam_says_the_most_probable_token_each_time(model):
         said: list[int] = []
         while len(said) < LENGTH and END not in said:
             choices = [token for token in range(VOCABULARY) if token not in (PADDING, BEGIN)]
-            said.append(max(choices, key=lambda token: log_probability(model, source, [*said, token])))  # noqa: B023
+            said.append(max(choices, key=lambda token: log_probability(model, source, [*said, token])))
         assert written(row) == said
 
 
