@@ -23,6 +23,7 @@ from kdbench.errors import (
 from kdbench.fetching.sources import Source
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import Record
 from kdbench.search import Search
@@ -65,6 +66,7 @@ __all__ = [
     "Needs",
     "Outputs",
     "Pair",
+    "Published",
     "Recipe",
     "Record",
     "Search",

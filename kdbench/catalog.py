@@ -13,6 +13,7 @@ from kdbench.errors import PluginError, UnknownName
 from kdbench.fetching.sources import Source
 from kdbench.method import Method
 from kdbench.names import did_you_mean
+from kdbench.published import published_of
 from kdbench.recipe import Recipe
 
 Kind = Literal["dataset", "teacher", "student", "method", "recipe", "combo", "metric", "executor", "report_format"]
@@ -98,6 +99,8 @@ class Catalog:
                 f"plugin {plugin!r} registered {kind} {name!r} with sources={sources!r}",
                 "it must be a tuple of kdbench.Source",
             )
+        if kind == "combo":
+            _check_published(name, plugin, metadata)
         self._entries[kind][name] = Entry(kind, name, target, plugin, metadata)
 
     def entries(self, kind: Kind) -> list[Entry]:
@@ -168,3 +171,14 @@ def _check_type(kind: Kind, name: str, plugin: str, value: Any) -> None:
             f"plugin {plugin!r} registered {kind} {name!r} as {value!r}",
             f'it must be {expected}, or a "module:attr" string that names one',
         )
+
+
+def _check_published(name: str, plugin: str, metadata: Mapping[str, Any]) -> None:
+    try:
+        published_of(metadata)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"plugin {plugin!r} registered combo {name!r} with a published figure that cannot be used",
+            str(error),
+            'published=kdbench.Published(metric="accuracy", value=0.7492, source="...", protocol="...")',
+        ) from error

@@ -203,25 +203,27 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F",
+              help="table, md, csv, json, latex or parquet.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @_blocking
 def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> None:
     """The leaderboard of a results directory."""
     from kdbench.commands.report import report_command
 
-    click.echo(report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn))
+    shown = report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn)
+    click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where a row is worse in B.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where B has a worse or slower row.")
 @_json_option
 @_blocking
 def compare(plugins: Plugins, a: Path, b: Path, metric: str | None, fail_on_regression: bool, as_json: bool) -> None:
-    """What changed beyond noise between the results directories A and B."""
+    """What changed beyond noise between A and B: results directories, or files of pytest --benchmark-json."""
     from kdbench.commands.compare import compare_command
 
     text, regressed = compare_command(plugins.catalog, a, b, metric=metric, as_json=as_json, warn=warn)

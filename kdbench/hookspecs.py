@@ -51,7 +51,10 @@ def kdbench_register_recipes(register: Register) -> None:
 
 @hookspec
 def kdbench_register_combos(register: Register) -> None:
-    """Combos: a `kdbench.Combo`; metadata: suites. `kdbench.grid(...)` makes the combos of a pair."""
+    """Combos: a `kdbench.Combo`; metadata: suites, published (`kdbench.Published`), on_request (not part of `--all`).
+
+    `kdbench.grid(...)` makes the combos of a pair.
+    """
 
 
 @hookspec

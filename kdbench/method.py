@@ -167,7 +167,7 @@ class Pair:
         batch_size: how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
         shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
         teacher_dataset: what the teacher sees of the data.
-        teacher_recipe: what the teacher was trained with; None where it came trained.
+        teacher_recipe: what the teacher was trained with; None where it came trained, or was fitted and not in epochs.
         maker: behind `new_model`; None for a pair that was put together by hand.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,14 @@ METRICS: dict[str, MetricInfo] = {
     "agreement": MetricInfo("agreement"),
 }
 """By the name used in records; kdbench.engine.metrics, multilabel_metrics and retrieval_metrics define each."""
+
+
+def metric_format(name: str, *, signed: bool = False) -> Callable[[float], str]:
+    """How a value of the metric is written: as a percentage without its sign where it is one."""
+    sign = "+" if signed else ""
+    if name in METRICS and METRICS[name].percent:
+        return lambda value: f"{100 * value:{sign}.2f}"
+    return lambda value: f"{value:{sign}.4f}" if abs(value) < 1e4 else f"{value:{sign}.4g}"
 
 
 def lower_is_better(catalog: Catalog) -> frozenset[str]:

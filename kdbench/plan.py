@@ -23,12 +23,21 @@ from kdbench.errors import (
     UsageError,
 )
 from kdbench.method import Method
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
-from kdbench.select import Selected, Selection, select
+from kdbench.select import Selected, Selection, left_out, select
 from kdbench.settings import Settings
 
-_DESCRIPTIVE = {"name", "overrides", "recipe_overrides", "teacher_recipe_label", "student_source", "command"}
+_DESCRIPTIVE = {
+    "name",
+    "overrides",
+    "recipe_overrides",
+    "teacher_recipe_label",
+    "student_source",
+    "command",
+    "published",
+}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -37,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
     defaults; `student_source` tells whether the method scores a model made from the teacher; `folds` is None without
     cross-validation; `devices` processes train it together; `measures` are the metrics of the model that are asked for;
-    `command` repeats it.
+    `command` repeats it; `published` are the figures of papers for the combo, where it is run as it was registered.
     A `trial` of a search is scored on validation alone: its test split is not looked at, and no speed is measured.
     """
 
@@ -60,6 +69,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     measures: tuple[str, ...] = ()
     trial: bool = False
     command: str = ""
+    published: tuple[Published, ...] = ()
 
     @property
     def device_kind(self) -> str:
@@ -152,6 +162,9 @@ def make_plan(
             not_run[lacking.name] = lacking
     if broken and not resolved:
         raise broken[0]
+    for suite, combos in left_out(catalog, selection).items():
+        reason = f"its {combos} combos are run on request only"
+        not_run[suite] = NotRun(suite, reason, f"kdbench run --suite {suite}")
     chosen.check_used()
     ordered = sorted(_repeat(resolved, repeats, settings), key=_order(resolved))
     return Plan(tuple({run.run_id: run for run in ordered}.values()), tuple(not_run.values()))
@@ -176,6 +189,7 @@ def varied(
         recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe) if new else run.recipe,
         recipe_overrides=run.recipe_overrides | new,
         trial=trial,
+        published=() if changed != run.params or new else run.published,
         command=shlex.join([*shlex.split(run.command), *(part for text in sets for part in ("--set", text))]),
     )
 
@@ -244,6 +258,9 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
                 f"its {scope.replace('_', ' ')} asks for float16, which is for GPUs",
                 f"--set {scope}.precision=bf16-mixed, or --device cuda",
             )
+    as_registered = (combo, made.params, recipe, teacher_recipe) == (
+        selected.combo, method(**combo.params).params, base, teacher_base,
+    )  # fmt: skip
     return Run(
         name=selected.name,
         combo=combo,
@@ -261,6 +278,7 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         deterministic=repeats.deterministic,
         measures=measures,
         command=shlex.join(("kdbench", "run", *selected.arguments)),
+        published=selected.published if as_registered and repeats.folds is None else (),
     )
 
 

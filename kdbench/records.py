@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from kdbench.errors import NewerRecord, RecordError
+from kdbench.published import Published
 
 SCHEMA = 1
 """Raised when a reader of the previous schema would misread a record; a new optional field does not raise it."""
@@ -96,6 +97,8 @@ class Summary(msgspec.Struct, kw_only=True):
     """Processes that trained the run together, each on a GPU of its own where there are GPUs."""
     trial: bool = False
     """A trial of `kdbench tune`: scored on validation alone, so that it has neither test metrics nor speeds."""
+    published: list[Published] = []
+    """What papers report for the combo; empty where the run was set up differently."""
     status: Status
     error: str | None = None
     metrics: dict[str, float | None] = {}

@@ -17,6 +17,7 @@ from torch import nn
 from kdbench import kernels
 from kdbench.catalog import Catalog, Entry
 from kdbench.engine import cost as costs
+from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
@@ -95,7 +96,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     seed_global(run.seed, "student")
     info = data.dataset.info(run.combo.student_view)
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
-    pair = make_pair(run, context.catalog, data, student, teacher.module, method.needs)
+    pair = make_pair(run, context.catalog, data, student, teacher.module, method)
     method.check(pair)
     teacher_metrics: dict[str, float | None] = {}
     if peers.first and not run.trial:  # before the training, which may be the teacher's too
@@ -149,7 +150,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         cost=Cost(
             parameters=costs.parameters(model),
             nonzero_parameters=costs.nonzero_parameters(model),
-            teacher_parameters=costs.parameters(teacher.module),
+            teacher_parameters=_teacher_parameters(teacher.module),
             flops=flops,
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
@@ -164,6 +165,11 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         finished=now(),
     )
     return record, predictions
+
+
+def _teacher_parameters(teacher: nn.Module) -> int | None:
+    """Not 0 for a forest: what is in an estimator is not counted in parameters."""
+    return costs.parameters(teacher) or (None if only_answers(teacher) else 0)
 
 
 def _calling(run: Run, trainer: Trainer, part: Callable[[Trainer], T]) -> T:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from kdbench.catalog import Entry
-from kdbench.combo import Combo
+from kdbench.engine.answering import came_trained, is_fitted
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
@@ -38,13 +37,8 @@ class Supervised(Method):
         return batch.cross_entropy(student.logits)
 
 
-def came_trained(combo: Combo, entry: Entry) -> bool:
-    """Whether the teacher is loaded from a checkpoint or made with trained weights, rather than trained here."""
-    return combo.teacher_checkpoint is not None or bool(entry.metadata.get("pretrained"))
-
-
 def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: EpochListener) -> Teacher:
-    """The run's teacher from the bank, trained first, in the precision of its own recipe, where the bank has none.
+    """The run's teacher from the bank, where it has none trained first with its own recipe, or fitted.
 
     Raises: ModelMismatch, CheckpointError; Diverged where its training leaves the finite numbers.
     """
@@ -57,16 +51,19 @@ def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: Epoch
     inspected = inspect_model(model, entry, info, train.student[:2], ())
     if combo.teacher_checkpoint is not None:
         load_weights(model, Path(combo.teacher_checkpoint).expanduser(), entry.name)
-    pretrained = came_trained(combo, entry)
+    pretrained = came_trained(combo, entry, model)
+    fitted = not pretrained and is_fitted(model)
 
     def train_teacher(module: nn.Module) -> TrainedTeacher:
-        if not pretrained:
+        if fitted and is_fitted(module):
+            module.fit(train.student, train.labels)
+        elif not pretrained:
             pair = Pair(info, inspected, None, recipe.epochs, steps_per_epoch(len(train.labels), recipe.batch_size))
             train_supervised("teacher", fabric, pair, train, validation, recipe, TEACHER_SEED, on_epoch)
         found = answers(module, test, fabric)
         return TrainedTeacher(kind_of(dataset.task).score(found), found.values.astype(np.float32))
 
-    made_by = weights_fingerprint(model) if pretrained else recipe
+    made_by = weights_fingerprint(model) if pretrained else model.definition if is_fitted(model) else recipe
     together = (run.devices,) if run.devices > 1 and not pretrained else ()
     key = teacher_key(
         entry.name, info.view, dataset.fingerprint, run.fold, run.folds, made_by, run.device_kind, run.deterministic,

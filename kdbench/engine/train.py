@@ -124,7 +124,8 @@ class Trainer:
 
     def _follow_student(self) -> None:
         """Optimiser, hooks and average of the model that is the student now."""
-        self._trained = [p for p in self._parameters() if p.requires_grad]
+        self._by_module = self._parameters()
+        self._trained = [p for parameters in self._by_module for p in parameters]
         self.optimizer: Any = None  # a model without parameters to train can be scored all the same
         if self._trained:
             self.optimizer = make_optimizer(self._trained, self.recipe, undecayed=self.method.undecayed())
@@ -160,12 +161,12 @@ class Trainer:
         """How many items the teacher, and models that took its place, were run on."""
         return sum(source.forward_samples for source in self._teachers)
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _parameters(self) -> list[list[nn.Parameter]]:
+        """What the student's optimiser trains, by module: the student, the method's own, a teacher that learns too."""
         owned = {id(p) for o in self.method_optimizers.values() for g in o.param_groups for p in g["params"]}
-        modules = [self.model, *([self.method.module] if self.method.module is not None else [])]
-        if self.method.trains_teacher and self.teacher.module is not None:
-            modules.append(self.teacher.module)
-        return [p for module in modules for p in module.parameters() if id(p) not in owned]
+        teacher = self.teacher.module if self.method.trains_teacher else None
+        modules = [module for module in (self.model, self.method.module, teacher) if module is not None]
+        return [[p for p in module.parameters() if p.requires_grad and id(p) not in owned] for module in modules]
 
     def _join_peers(self) -> None:
         """Begin with the first process's weights and an own random stream (dropout); share batch norm's statistics."""
@@ -316,10 +317,14 @@ class Trainer:
         return {name: term.detach() for name, term in terms.items()}
 
     def _clip(self, norm: float) -> None:
+        """Each module by itself: the student's step does not depend on how steep its peers' losses are."""
+        student, *others = self._by_module
         if self._plain:
-            nn.utils.clip_grad_norm_(self._trained, norm)
+            nn.utils.clip_grad_norm_(student, norm)
         else:  # half precision: of the gradients as they are without the loss's scale; the scaler skips infinite ones
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=norm, error_if_nonfinite=False)
+        for parameters in others:  # the scale is out of theirs too by now: the optimiser is the same
+            nn.utils.clip_grad_norm_(parameters, norm)
 
     def generator(self, *purpose: object) -> torch.Generator:
         """A random stream on the CPU that depends on the run's seed and the purpose alone."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kdbench.catalog import Catalog, Entry
     from kdbench.plan import NotRun
 
-FORMATS = ("table", "md", "csv", "json")
+FORMATS = ("table", "md", "csv", "json", "latex")
 """The built-in ones; a plugin's format of the same name is not reached."""
 
 
@@ -31,10 +31,10 @@ def render(
 
     Args:
         boards: what to show.
-        format: "table", "md", "csv", "json", or a report format that a plugin registered.
+        format: one of `FORMATS`, or a report format that a plugin registered.
         width, color: for "table": the columns of the terminal (asked of it where None), and whether to use colours.
         catalog: where the formats of plugins are looked up.
-        not_run: what was selected and did not run; "csv" and the formats of plugins leave it out.
+        not_run: what was selected and did not run; "csv", "latex" and the formats of plugins leave it out.
 
     Raises: UnknownName for a format that is not there; PluginError where a plugin's format fails.
     """
@@ -55,6 +55,10 @@ def render(
             from kdbench.report.export import render_json
 
             return render_json(boards, not_run)
+        case "latex":
+            from kdbench.report.latex import render_latex
+
+            return render_latex(boards)
     return _render_with_plugin(boards, _plugin_format(format, catalog))
 
 

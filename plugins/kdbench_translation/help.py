@@ -1,16 +1,16 @@
-"""English and Chinese paragraphs of LibreOffice's help, aligned by file and paragraph."""
+"""English and Chinese paragraphs of LibreOffice's help, aligned by page and paragraph."""
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
 import kdbench
+from kdbench_text.help import paragraphs
 
 TEXT = "usr/share/libreoffice/help/{language}/text"
 """Where a Debian package `libreoffice-help-*` has a language's pages."""
-_TAGS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
+DATASET = "help-en-zh-mt"
 
 
 class Pair(NamedTuple):
@@ -23,9 +23,9 @@ class Pair(NamedTuple):
 
 
 def read_pairs(english: Path, chinese: Path) -> list[Pair]:
-    """Every paragraph that both packages have, in the order of pages and of the page; white space is collapsed.
+    """Every paragraph that both packages have, in the order of pages and of the page.
 
-    A paragraph that a page shows twice is taken once; those that are the same in both languages (not translated) are
+    Of all pages, those that the applications share among them; what is the same in both languages (not translated) is
     left out. A paragraph that is embedded in several pages comes once for each.
 
     Args:
@@ -40,14 +40,15 @@ def read_pairs(english: Path, chinese: Path) -> list[Pair]:
         file = page.relative_to(roots[0])
         if not (roots[1] / file).is_file():
             continue
-        translated = _paragraphs(roots[1] / file)
-        for paragraph, text in _paragraphs(page).items():
-            other = translated.get(paragraph)
-            if text and other and text != other:
-                pairs.append(Pair(file.as_posix(), paragraph, text, other))
+        one, other = (paragraphs(DATASET, root / file, f"{root.parent.name}/{file.as_posix()}") for root in roots)
+        pairs += [
+            Pair(file.as_posix(), name, text, other[name])
+            for name, text in one.items()
+            if name in other and text != other[name]
+        ]
     if not pairs:
         raise kdbench.InvalidData(
-            "no paragraph of the help is in both languages", f"looked in {roots[0]} and {roots[1]}",
+            f"dataset {DATASET!r}: no paragraph is in both languages", f"looked in {roots[0]} and {roots[1]}",
             "fetch both packages of the same version",
         )  # fmt: skip
     return pairs
@@ -59,49 +60,6 @@ def _pages_of(package: Path, language: str) -> Path:
         raise kdbench.DataNotAvailable(
             f"LibreOffice's help in {language} is not there",
             f"no directory {pages}",
-            "kdbench data fetch help-en-zh-mt",
+            f"kdbench data fetch {DATASET}",
         )
     return pages
-
-
-def _paragraphs(page: Path) -> dict[str, str]:
-    try:
-        text = page.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise kdbench.InvalidData(
-            f"page {page} is not UTF-8", f"byte {error.start} is {error.object[error.start]:#04x}",
-            "fetch its package again",
-        ) from error  # fmt: skip
-    reader = _Reader()
-    reader.feed(text)
-    reader.close()
-    return reader.found
-
-
-class _Reader(HTMLParser):
-    """Collects the text of paragraphs and headings that have an id of the help's own."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: dict[str, str] = {}
-        self._inside: tuple[str, str] | None = None
-        self._parts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A paragraph begins, or a line of one ends."""
-        identity = dict(attrs).get("id") or ""
-        if tag in _TAGS and identity.startswith(("par_", "hd_")):
-            self._inside, self._parts = (tag, identity), []
-        elif tag == "br" and self._inside:
-            self._parts.append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        """The paragraph is complete."""
-        if self._inside and tag == self._inside[0]:
-            self.found.setdefault(self._inside[1], " ".join("".join(self._parts).split()))
-            self._inside = None
-
-    def handle_data(self, data: str) -> None:
-        """Text of the paragraph."""
-        if self._inside:
-            self._parts.append(data)

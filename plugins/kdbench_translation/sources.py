@@ -1,17 +1,9 @@
 """The archives of the parallel texts."""
 
 import kdbench
+from kdbench_text.sources import HELP_EN, HELP_ZH
 
-HELP = tuple(
-    kdbench.Source(
-        "apt", f"libreoffice-help-{package}", "4:7.4.7-1+deb12u14", sha256=sha256, size=size, licence="MPL-2.0",
-        files=(f"usr/share/libreoffice/help/{language}/text/*.html",),
-    )
-    for package, language, size, sha256 in (
-        ("en-us", "en-US", 1753504, "8faa840285734d6cfe1ed25537b48f07e74bd6412e3917bf8e5f8a653f7b3712"),
-        ("zh-cn", "zh-CN", 3435780, "db867cdece4c2f9c7eebe65e519c6cf386fdcf49d6e061db3dffec893b3e1dee"),
-    )
-)  # fmt: skip
+HELP = (HELP_EN, HELP_ZH)
 BIBLES = tuple(
     kdbench.Source(
         "apt", f"sword-text-{name}", version, sha256=sha256, size=size, licence="public domain",

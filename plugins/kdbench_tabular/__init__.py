@@ -1,0 +1,1 @@
+"""Tabular tasks: estimators of scikit-learn teach networks and linear models."""
