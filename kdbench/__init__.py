@@ -20,6 +20,7 @@ from kdbench.errors import (
     MethodRefused,
     ModelMismatch,
 )
+from kdbench.fetching.sources import Source
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
 from kdbench.recipe import Recipe
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from kdbench import kernels
     from kdbench.data import Data, DatasetInfo
     from kdbench.engine import projectors
+    from kdbench.fetching.cache import source_path
+    from kdbench.fetching.prepared import remember
     from kdbench.store import load
 
 _LAZY = {
@@ -39,6 +42,8 @@ _LAZY = {
     "kernels": "kdbench.kernels",
     "load": "kdbench.store:load",
     "projectors": "kdbench.engine.projectors",
+    "remember": "kdbench.fetching.prepared:remember",
+    "source_path": "kdbench.fetching.cache:source_path",
 }
 
 __all__ = [
@@ -62,6 +67,7 @@ __all__ = [
     "Recipe",
     "Record",
     "Search",
+    "Source",
     "__version__",
     "grid",
     "hookimpl",
@@ -69,6 +75,8 @@ __all__ = [
     "load",
     "needs",
     "projectors",
+    "remember",
+    "source_path",
 ]
 
 

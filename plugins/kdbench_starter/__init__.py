@@ -31,6 +31,10 @@ RECIPES = {
         Recipe(epochs=8, batch_size=128, lr=0.05, schedule="onecycle"),
         "SGD, one cycle, 8 epochs of 28x28 images",
     ),
+    "mnist-5k": (
+        Recipe(epochs=20, batch_size=64, lr=0.05, schedule="onecycle"),
+        "SGD, one cycle, 20 epochs of a few thousand 28x28 images",
+    ),
     "cifar": (
         Recipe(
             epochs=240,
@@ -50,6 +54,7 @@ IMAGE_PAIRS = (
     {"dataset": "orl-faces", "teacher": "cnn-l", "student": "cnn-s", "recipe": "faces"},
     {"dataset": "fashion-mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
     {"dataset": "mnist", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist"},
+    {"dataset": "mnist-5k", "teacher": "cnn-l", "student": "cnn-s", "recipe": "mnist-5k"},
 )
 TABULAR_PAIRS = (
     {"dataset": "wine", "teacher": "mlp-l", "student": "mlp-s", "recipe": "tabular"},
