@@ -76,19 +76,16 @@ class Icons:
         what = f"icon set {self.set_name!r}: the drawing of emoji {emoji.hexcode} ({emoji.label})"
         try:
             png = resvg_py.svg_to_bytes(
-                svg_string=self.svg(drawing, emoji), width=4 * size, height=4 * size, skip_system_fonts=True
+                svg_string=self.svg(drawing, emoji), width=size, height=size, skip_system_fonts=True
             )
             image = Image.open(BytesIO(bytes(png))).convert("RGBA")
         except (ValueError, RuntimeError, OSError) as error:
             raise kdbench.InvalidData(f"{what} does not render", f"icon {drawing!r}: {error}", _FETCH) from error
         if image.getchannel("A").getextrema() == (0, 0):
             raise kdbench.InvalidData(f"{what} renders to nothing", f"icon {drawing!r} has no visible shape", _FETCH)
-        # Fit into a square of four times the size; its averages over 4x4 pixels are then smooth at any size.
-        scale = 4 * size / max(image.size)
-        fitted = image.resize([max(1, round(side * scale)) for side in image.size]) if scale != 1 else image
-        canvas = Image.new("RGBA", (4 * size, 4 * size), "white")
-        canvas.alpha_composite(fitted, tuple((4 * size - side) // 2 for side in fitted.size))
-        return np.asarray(canvas.convert("RGB").reduce(4)).transpose(2, 0, 1)
+        canvas = Image.new("RGBA", (size, size), "white")
+        canvas.alpha_composite(image, tuple((size - side) // 2 for side in image.size))
+        return np.asarray(canvas.convert("RGB")).transpose(2, 0, 1)
 
 
 def _json(path: Path) -> Any:

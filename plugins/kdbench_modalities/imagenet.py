@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import kdbench
+from kdbench.errors import CheckpointError
 
 FEATURES = 1280
 
 
 def load_lite0(checkpoint: Path) -> torch.nn.Module:
-    """EfficientNet-Lite0 (Tan, 2020) with the weights of a file, for evaluation.
+    """EfficientNet-Lite0 (after Tan and Le, 2019) with the weights of a file, for evaluation.
 
     Raises: DataNotAvailable where the file is missing; CheckpointError where it is damaged or another model's.
     """
@@ -30,7 +30,7 @@ def load_lite0(checkpoint: Path) -> torch.nn.Module:
     try:
         model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load raises many kinds: of pickle, of zip files, of shapes
-        raise kdbench.errors.CheckpointError(
+        raise CheckpointError(
             f"{checkpoint} does not hold the weights of EfficientNet-Lite0",
             f"{type(error).__name__}: {str(error).splitlines()[0]}",
             "kdbench data fetch emoji",
@@ -39,10 +39,8 @@ def load_lite0(checkpoint: Path) -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def encode(model: torch.nn.Module, pictures: Iterable[np.ndarray]) -> np.ndarray:
-    """Penultimate features of batches of pictures, (N, 3, S, S) uint8 each: the last maps' means, (N, 1280), float32."""
-    found = []
-    for batch in pictures:
-        inputs = torch.from_numpy(batch).float().sub_(127).div_(128).contiguous(memory_format=torch.channels_last)
-        found.append(model.extract_features(inputs).mean(dim=(2, 3)).numpy())
-    return np.concatenate(found)
+def encode(model: torch.nn.Module, pictures: np.ndarray) -> np.ndarray:
+    """Penultimate features of pictures (N, 3, S, S), uint8: the means of the last maps, (N, 1280), float32."""
+    inputs = torch.from_numpy(pictures).float().sub_(127).div_(128).contiguous(memory_format=torch.channels_last)
+    features: np.ndarray = model.extract_features(inputs).mean(dim=(2, 3)).numpy()
+    return features

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -31,7 +32,7 @@ def grams(text: str) -> Iterator[str]:
     for word in _WORD.findall(text.lower()):
         if "㐀" <= word[0] <= "鿿":
             yield from word
-            yield from map("".join, zip(word, word[1:], strict=False))
+            yield from map("".join, pairwise(word))
         else:
             marked = f"<{word}>"
             yield marked
