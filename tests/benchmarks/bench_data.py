@@ -1,8 +1,9 @@
 """How long data takes: `kdbench data fetch fashion-mnist && python tests/benchmarks/bench_data.py`.
 
-Loading: Fashion-MNIST's files, read before, to tensors that can be trained on (read, checked, duplicates removed, split,
-standardised, fingerprinted); each time in a process of its own, libraries imported before the clock starts. Training:
-the share of its steps' time that kdbench's trainer waits for batches, cnn-s on Fashion-MNIST from stored teacher logits.
+Loading: Fashion-MNIST's files, read before, to tensors that can be trained on (read, checked, duplicates removed,
+split, standardised, fingerprinted); each time in a process of its own, libraries imported before the clock starts.
+Training: the share of its steps' time that kdbench's trainer waits for batches, cnn-s on Fashion-MNIST from stored
+teacher logits.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def share_of_steps(dataset: Dataset, steps: int, augment: tuple[str, ...]) -> No
     total, waited = trainer.seconds - before[0], trainer.batch_seconds - before[1]
     print(
         f"training {STUDENT} by {METHOD} on {DATASET}, {', '.join(augment) or 'no augmentation'}, batch "
-        f"{recipe.batch_size}, {torch.get_num_threads()} threads, {steps} steps: {total / steps * 1e3:.2f} ms a step, of "
-        f"which {waited / steps * 1e3:.3f} ms are the wait for the batch: {waited / total:.1%} "
+        f"{recipe.batch_size}, {torch.get_num_threads()} threads, {steps} steps: {total / steps * 1e3:.2f} ms a step, "
+        f"of which {waited / steps * 1e3:.3f} ms are the wait for the batch: {waited / total:.1%} "
         f"(figure to reach: {FIGURE_SHARE:.0%})"
     )
 
