@@ -23,15 +23,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_register_datasets(register: Register) -> None:
-    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it).
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it), sources.
 
+    `sources` is a tuple of `kdbench.Source`: what `kdbench data fetch NAME` fetches, of datasets and of models.
     `measures` names metrics of the model by which all its runs are measured.
     """
 
 
 @hookspec
 def kdbench_register_teachers(register: Register) -> None:
-    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (what trains it by default)."""
+    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (its own by default), sources."""
 
 
 @hookspec
