@@ -23,7 +23,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_register_datasets(register: Register) -> None:
-    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it)."""
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it).
+
+    `measures` names metrics of the model by which all its runs are measured.
+    """
 
 
 @hookspec
@@ -62,9 +65,10 @@ def kdbench_register_metrics(register: Register) -> None:
     the first argument is the embeddings (N, D).
 
     With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
-    a method's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch, the model in
-    evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`, which raises `InvalidParameter` for a bad one;
-    factories are called to check a plan, without torch.
+    a method's or a dataset's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch,
+    the model in evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`, which raises `InvalidParameter`
+    for a bad one; factories are called to check a plan, without torch. With info=True the metric is also given `info=`,
+    the DatasetInfo (whose class names are the vocabulary); with of_teacher=True the teacher is measured too, once.
     """
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kdbench.data import Data, DatasetInfo
+from kdbench.data import TOKEN_TASKS, Data, DatasetInfo
 from kdbench.method import Method
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def check_model(factory: Factory, info: DatasetInfo) -> None:
     for _ in range(2):
         torch.manual_seed(0)
         model = build_model(entry, info)
-        tokens = info.task == "language-modeling"
+        tokens = info.task in TOKEN_TASKS
         size = (2, *info.input_shape)
         example = torch.randint(info.num_classes, size).float() if tokens else torch.randn(size)
         inspect_model(model, entry, info, example, ())

@@ -101,6 +101,7 @@ class Dataset:
             train_size=len(self.train.labels),
             view=view,
             class_names=self.classes,
+            label_shape=tuple(self.train.labels.shape[1:]),
         )
 
 

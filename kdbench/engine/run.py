@@ -21,7 +21,7 @@ from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
-from kdbench.engine.measures import measure
+from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
@@ -98,6 +98,12 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
     pair = make_pair(run, context.catalog, data, student, teacher.module, method)
     method.check(pair)
+    teacher_metrics: dict[str, float | None] = {}
+    if peers.first and not run.trial:  # before the training, which may be the teacher's too
+        with clock.phase("teacher"):
+            seen = data.dataset.info(run.combo.teacher_view)
+            measured = measure_teacher(run.measures, context.catalog, teacher, data.test, seen)
+        teacher_metrics = teacher.metrics | measured
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")
@@ -139,7 +145,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         **identity(run),
         **scores,
         status="ok",
-        teacher_metrics={} if run.trial else teacher.metrics,
+        teacher_metrics=teacher_metrics,
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
@@ -204,7 +210,7 @@ def _evaluate(
         for entry in catalog.entries("metric")
         if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
     }
-    measured = measure(run.measures, catalog, model, data.test)
+    measured = measure(run.measures, catalog, model, data.test, data.dataset.info(run.combo.student_view))
     return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,

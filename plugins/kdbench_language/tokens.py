@@ -12,7 +12,7 @@ class TokenDistillation(kdbench.Method):
     """
 
     needs = kdbench.needs(logits=True)
-    tasks = ("language-modeling", "binary", "multiclass")
+    tasks = (*kdbench.TOKEN_TASKS, "binary", "multiclass")
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 1.0
 
     def loss(self, batch, student, teacher):

@@ -279,3 +279,10 @@ def test_parquet_has_the_lines_of_the_csv_with_their_types(boards):
                 assert float(cell) == pytest.approx(float(value)), name
     assert frame["better"].dtype == "boolean"
     assert frame["n"].dtype == "Int64"
+
+
+@pytest.mark.parametrize("width", [45, 80, 200])
+def test_a_table_without_colours_is_the_coloured_one_without_its_colours(boards, runs, width):
+    boards += leaderboards(runs("日本語 \u200f\u05e2\u05d1\u05e8" * 3, [0.9, 0.8]) + runs("scratch", [0.7, 0.6]))
+    plain, coloured = (render(boards, "table", width=width, color=color) for color in (False, True))
+    assert plain.splitlines() == [ANSI.sub("", line).rstrip() for line in coloured.splitlines()]

@@ -10,6 +10,7 @@ from kdbench.engine.tasks.classification import Classification
 from kdbench.engine.tasks.kind import Answers, TaskKind, Truth
 from kdbench.engine.tasks.multilabel import MultiLabel
 from kdbench.engine.tasks.retrieval import Retrieval
+from kdbench.engine.tasks.seq2seq import SequenceToSequence
 from kdbench.engine.tasks.tokens import Tokens
 
 __all__ = ["KINDS", "Answers", "TaskKind", "Truth", "kind_of"]
@@ -21,6 +22,7 @@ KINDS: dict[Task, TaskKind] = {
     "multilabel": MultiLabel(),
     "language-modeling": Tokens(),
     "retrieval": Retrieval(),
+    "seq2seq": SequenceToSequence(),
 }
 """The tasks that can be run."""
 
