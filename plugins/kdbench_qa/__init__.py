@@ -9,7 +9,7 @@ READERS = {"reader-s": "width 32, 1 layer", "reader-l": "width 128, 3 layers"}
 SPAN_METHODS = ("scratch", "kd", "word_kd", "skew_kl")
 METHODS = ("scratch", "logit_mse", "rkd", "contrastive_crossmodal")
 PARAMS = {"logit_mse": {"ce": 0.0, "weight": 500.0}}
-"""As Reimers & Gurevych (2020): no labels. The weight is for gradients of a usual size, embeddings being of length 1."""
+"""As Reimers & Gurevych (2020): no labels. The weight makes gradients of a usual size; embeddings are of length 1."""
 PAIRS = (
     {"student": "bag-m", "student_view": "ngrams"},
     {"student": "textcnn-s", "student_view": "words"},
@@ -41,7 +41,7 @@ def kdbench_register_datasets(register):
             "squad",
             "squad",
             True,
-            "a file of SQuAD's form, or a directory of train*.json and dev*.json",
+            "a file of SQuAD's form, or a directory of two",
             "check the path",
         ),
     ):

@@ -25,7 +25,7 @@ def exact_match(answer: str, accepted: Sequence[str]) -> float:
 
 
 def f1(answer: str, accepted: Sequence[str]) -> float:
-    """The harmonic mean of precision and recall of the words, counted as often as they come; the best of the accepted."""
+    """The harmonic mean of precision and recall of the words, each as often as it comes; the best of the accepted."""
     return max(_f1(normalised(answer).split(), normalised(one).split()) for one in accepted)
 
 
