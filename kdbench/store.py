@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from kdbench import summary_cache
+from kdbench.collector import without_collector
 from kdbench.durable import is_alive, reason, remove, replace_file, sync_directory, this_host, write_file
 from kdbench.errors import NewerRecord, RecordError, StoreError
 from kdbench.predictions import UNREADABLE, pack_arrays, read_arrays
@@ -299,7 +300,7 @@ class Store:
         return found
 
     def _read_many(self, run_ids: list[str], problems: list[RecordError] | None) -> list[Summary]:
-        with summary_cache.without_collector():
+        with without_collector():
             kept = summary_cache.load(self._runs)
             found: dict[str, tuple[summary_cache.Stamp, Summary]] = {}
             read = 0

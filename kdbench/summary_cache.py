@@ -7,11 +7,10 @@ time of its last change that it had then, to the nanosecond.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -63,18 +62,6 @@ def stamp(path: str) -> Stamp:
     """Raises: OSError."""
     found = os.stat(path)
     return found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Do not look for garbage meanwhile: decoding makes many objects and no cycles, and the search doubles its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _file(runs: Path) -> Path:

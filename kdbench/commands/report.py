@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.catalog import Catalog
+from kdbench.collector import without_collector
 from kdbench.errors import RecordError, UsageError
 from kdbench.records import Summary
 from kdbench.store import Store
@@ -33,12 +34,13 @@ def report_command(
             "the format parquet is not for a terminal",
             fix=f"kdbench report {directory} --format parquet > FILE.parquet",
         )
-    boards = leaderboards(read_summaries(directory, warn), metric=metric, lower_is_better=lower_is_better(catalog))
-    if form == PARQUET:
-        from kdbench.report.parquet import render_parquet
+    with without_collector():
+        boards = leaderboards(read_summaries(directory, warn), metric=metric, lower_is_better=lower_is_better(catalog))
+        if form == PARQUET:
+            from kdbench.report.parquet import render_parquet
 
-        return render_parquet(boards)
-    return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
+            return render_parquet(boards)
+        return render(boards, form, color=sys.stdout.isatty(), catalog=catalog).rstrip("\n")
 
 
 def read_summaries(directory: Path, warn: Callable[[str], None]) -> list[Summary]:
