@@ -29,7 +29,6 @@ RECIPES = {
     ),
 }
 
-FACE_PAIRS = ({"dataset": "orl-faces", "teacher": "cnn-l", "student": "cnn-s", "recipe": "faces"},)
 CNN_PAIR = {"dataset": "digits", "teacher": "cnn-l", "student": "cnn-s"}
 TABULAR_PAIRS = (
     {"dataset": "wine", "teacher": "mlp-l", "student": "mlp-s", "recipe": "tabular"},
@@ -58,7 +57,7 @@ def kdbench_register_recipes(register):
 @kdbench.hookimpl
 def kdbench_register_combos(register):
     """`METHODS` on every pair; classical compression on digits; a comparison of optimisers; a smoke test."""
-    for suite, pairs in (("images", FACE_PAIRS), ("tabular", TABULAR_PAIRS), ("multi-view", VIEW_PAIRS)):
+    for suite, pairs in (("tabular", TABULAR_PAIRS), ("multi-view", VIEW_PAIRS)):
         for pair in pairs:
             _register_grid(register, pair, methods=METHODS, suites=[suite])
     _register_grid(
