@@ -203,25 +203,34 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F",
+              help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
+@click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@click.option("--open", "show", is_flag=True, help="Open it in the browser: --format html.")
 @_blocking
-def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> None:
-    """The leaderboard of a results directory."""
+def report(plugins: Plugins, **options: Any) -> None:
+    """The leaderboard of a results directory.
+
+    `--format html` makes one file that opens from disk: DIR/report.html, where the output is a terminal.
+    """
     from kdbench.commands.report import report_command
 
-    click.echo(report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn))
+    shown = report_command(plugins.catalog, **options, warn=warn)
+    if shown is not None:
+        click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where a row is worse in B.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where B has a worse or slower row.")
 @_json_option
 @_blocking
 def compare(plugins: Plugins, a: Path, b: Path, metric: str | None, fail_on_regression: bool, as_json: bool) -> None:
-    """What changed beyond noise between the results directories A and B."""
+    """What changed beyond noise between A and B: results directories, or files of pytest --benchmark-json."""
     from kdbench.commands.compare import compare_command
 
     text, regressed = compare_command(plugins.catalog, a, b, metric=metric, as_json=as_json, warn=warn)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kdbench import kernels
-from kdbench.catalog import Catalog, Entry
+from kdbench.catalog import Catalog
 from kdbench.engine import cost as costs
+from kdbench.engine.answer_metrics import answer_metrics, models_own
 from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
-from kdbench.engine.measures import measure
+from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
@@ -30,7 +31,7 @@ from kdbench.engine.seeding import seed_global
 from kdbench.engine.tasks import kind_of
 from kdbench.engine.teachers import answers, obtain_teacher, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
+from kdbench.errors import Diverged, KdbenchError, MethodFailed
 from kdbench.method import Method
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
@@ -98,6 +99,12 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
     pair = make_pair(run, context.catalog, data, student, teacher.module, method)
     method.check(pair)
+    teacher_metrics: dict[str, float | None] = {}
+    if peers.first and not run.trial:  # before the training, which may be the teacher's too
+        with clock.phase("teacher"):
+            seen = data.dataset.info(run.combo.teacher_view)
+            measured = measure_teacher(run.measures, context.catalog, teacher, data.test, seen)
+        teacher_metrics = teacher.metrics | measured
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")
@@ -139,7 +146,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         **identity(run),
         **scores,
         status="ok",
-        teacher_metrics={} if run.trial else teacher.metrics,
+        teacher_metrics=teacher_metrics,
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
@@ -149,6 +156,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
+            batch_seconds=round(trainer.batch_seconds, 6),
             steps=steps,
             teacher_forward_samples=forward_samples,
         ),
@@ -194,29 +202,20 @@ def _evaluate(
     Of a trial only those on the validation split: what is not computed cannot be tuned on.
     """
     kind = kind_of(data.dataset.task)
-    val_metrics = kind.score(answers(model, data.validation, fabric))
+    validated = answers(model, data.validation, fabric)
+    val_metrics = kind.score(validated)
     if run.trial:
         return {}, {"val_metrics": val_metrics}
     said = answers(model, data.test, fabric)
     metrics = kind.score(said, teacher.test_probabilities.astype(np.float64))
-    plugin_metrics = {
-        entry.name: _plugin_metric(entry, said.values, said.labels)
-        for entry in catalog.entries("metric")
-        if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
-    }
-    measured = measure(run.measures, catalog, model, data.test)
+    plugin_metrics = answer_metrics(run, catalog, said, validated)
+    info = data.dataset.info(run.combo.student_view)
+    measured = measure(models_own(run.measures, catalog), catalog, model, data.test, info)
     return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,
         "confusion": kind.confusion(said),
     }
-
-
-def _plugin_metric(entry: Entry, values: NDArray[Any], labels: NDArray[Any]) -> float:
-    try:
-        return float(entry.load()(values, labels))
-    except Exception as error:
-        raise PluginError(f"metric {entry.name!r} of plugin {entry.plugin!r} failed", describe(error)) from error
 
 
 def _provenance(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher: Teacher) -> Provenance:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kdbench.report.across import across
 from kdbench.report.cells import one_line
 from kdbench.report.leaderboard import Leaderboard
 
@@ -21,11 +22,12 @@ BOARD_COLUMNS = (
     "folds", "devices", "metric", "higher_is_better", "baseline", "teacher_mean", "teacher_parameters",
 )  # fmt: skip
 ROW_COLUMNS = (
-    "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged", "timeout",
-    "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
-    "gap_recovered", "published", "published_difference", "published_source", "published_protocol", "published_teacher",
-    "student_source", "parameters", "nonzero_parameters", "bytes", "inference_samples_per_s",
-    "latency_ms_p50", "train_samples_per_s", "train_seconds", "step_time", "train_memory",
+    "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged",
+    "timeout", "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
+    "p_value", "p_holm", "effect_size", "kd_difference", "kd_difference_half_width", "gap_recovered", "published",
+    "published_difference", "published_source", "published_protocol", "published_teacher", "student_source",
+    "parameters", "nonzero_parameters", "bytes", "inference_samples_per_s", "latency_ms_p50", "train_samples_per_s",
+    "train_seconds", "step_time", "train_memory",
 )  # fmt: skip
 METRIC_PREFIX = "metric_"
 _FORMULA = ("=", "+", "-", "@")
@@ -50,8 +52,11 @@ def render_csv(boards: Sequence[Leaderboard]) -> str:
 
 
 def render_json(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = ()) -> str:
-    """`{"schema": 1, "leaderboards": [...], "not_run": [...]}`; the fields are those of Leaderboard, Row and NotRun."""
-    content = {"schema": SCHEMA, "leaderboards": boards, "not_run": not_run}
+    """`{"schema": 1, "leaderboards": [...], "across": ..., "not_run": [...]}`.
+
+    The fields are those of Leaderboard, Row, Across and NotRun.
+    """
+    content = {"schema": SCHEMA, "leaderboards": boards, "across": across(boards), "not_run": not_run}
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
 
 

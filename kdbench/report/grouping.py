@@ -49,6 +49,13 @@ class RowRuns:
         return _recipe_key(self.first)
 
 
+def paired_values(runs: RowRuns, other: RowRuns | None) -> list[tuple[float, float]]:
+    """The metric of both rows at the seeds and folds that both have; empty for a row and itself."""
+    if other is None or other is runs:
+        return []
+    return [(runs.values[place], other.values[place]) for place in sorted(runs.values.keys() & other.values.keys())]
+
+
 def _recipe_key(record: Summary) -> bytes:
     return msgspec.json.encode([record.recipe, record.recipe_settings, record.recipe_overrides], order="sorted")
 

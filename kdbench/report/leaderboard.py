@@ -13,11 +13,12 @@ from kdbench.errors import UnknownName
 from kdbench.metric_info import METRICS, metric_format
 from kdbench.names import did_you_mean
 from kdbench.records import Summary
-from kdbench.report.grouping import RowRuns, group, rows_of
+from kdbench.report.grouping import RowRuns, group, paired_values, rows_of
 from kdbench.report.labels import board_title, row_labels, settings_text
 from kdbench.report.notes import board_notes
 from kdbench.report.published import published_notes
 from kdbench.report.statistics import Interval, mean_interval, paired_interval
+from kdbench.statistics import cohen_dz, holm, paired_test
 
 PRIMARY_METRIC, BASELINE = "accuracy", "scratch"
 COST_REFERENCE = "kd"
@@ -58,6 +59,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     than two pairs, or differences that do not vary and so tell nothing about their spread."""
     worse: bool | None
     """The interval lies wholly on the worse side of 0."""
+    p_value: float | None
+    """Of the two-sided paired t-test of that difference."""
+    p_holm: float | None
+    """Corrected for the number of the board's rows that have one (Holm, 1979)."""
+    effect_size: float | None
+    """Cohen's d of that difference: in standard deviations of the paired differences."""
+    kd_difference: float | None
+    """As `difference`, from `kd` with its defaults and the same recipe."""
+    kd_difference_half_width: float | None
     gap_recovered: float | None
     """difference / (teacher - baseline): 0 is as good as the baseline, 1 as the teacher. None where the teacher leads
     the baseline by no more than the half-width of the baseline's interval, for the quotient is then noise."""
@@ -224,7 +234,7 @@ def _leaderboard(
         teacher_range=(min(teachers), max(teachers)) if len(teachers) > 1 else None,
         teacher_parameters=_median_count(r.cost.teacher_parameters for r in counted),
         student_parameters=_median_count(r.cost.parameters for r in own),
-        rows=_ranked(rows, higher),
+        rows=_ranked(_corrected(rows), higher),
         notes=board_notes(
             records=[r for r in counted if r.status == "ok"],
             seeds=[frozenset(row.values) for row in runs if row.values],
@@ -238,6 +248,7 @@ def _leaderboard(
             ),
             baseline=baseline,
             compressed=[row.label for row in rows if row.student_source == "teacher"],
+            supported=[p for row, p in zip(rows, holm([row.p_value for row in rows]), strict=True) if row.better and p],
             unfinished=any(0 < row.n < row.total for row in rows),
             folds=first.folds,
             versions=versions,
@@ -276,10 +287,9 @@ def _row(
     unfinished = [r for r in records if r.status != "ok"]
     statuses = [r.status for r in unfinished]
     interval = mean_interval(list(runs.values.values()))
-    difference = None
-    if baseline is not None and baseline is not runs:
-        common = runs.values.keys() & baseline.values.keys()
-        difference = paired_interval((runs.values[place], baseline.values[place]) for place in sorted(common))
+    pairs = paired_values(runs, baseline)
+    difference, from_reference = paired_interval(pairs), paired_interval(paired_values(runs, reference))
+    test = paired_test(pairs)
     better, worse = verdict(difference, higher)
     published = next((figure for r in records for figure in r.published if figure.metric == metric), None)
     return Row(
@@ -303,6 +313,11 @@ def _row(
         pairs=difference.n if difference else 0,
         better=better,
         worse=worse,
+        p_value=test.p_value if test else None,
+        p_holm=None,
+        effect_size=cohen_dz(pairs),
+        kd_difference=from_reference.mean if from_reference else None,
+        kd_difference_half_width=from_reference.half_width if from_reference else None,
         gap_recovered=_gap_recovered(difference, baseline, teacher, higher),
         published=published.value if published else None,
         published_difference=interval.mean - published.value if interval and published else None,
@@ -378,6 +393,12 @@ def _median(values: Iterable[float | None]) -> float | None:
 def _median_count(values: Iterable[int | None]) -> int | None:
     found = _median(values)
     return None if found is None else round(found)
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """The rows with their p-values corrected for how many there are."""
+    corrected = holm([row.p_value for row in rows])
+    return [msgspec.structs.replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
 
 
 def _ranked(rows: list[Row], higher: bool) -> list[Row]:

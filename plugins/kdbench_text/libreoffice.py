@@ -11,6 +11,7 @@ NAME = "libreoffice-modules"
 LENGTH = 48
 FIX = "kdbench data fetch libreoffice-modules"
 LEAST_WORDS = 3
+MINILM_TOKENS = 32
 
 
 def modules(directory: Path) -> tuple[list[str], list[int], list[str]]:

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 import kdbench
 
-MAX_TOKENS = 64
 BATCH = 64
 
 
-def minilm(texts: Sequence[str], directory: Path, max_tokens: int = MAX_TOKENS) -> NDArray[np.float32]:
+def minilm(texts: Sequence[str], directory: Path, max_tokens: int) -> NDArray[np.float32]:
     """Embeddings (N, 384) of unit length: the mean of the last hidden states over the text's first tokens.
 
     Texts are encoded in batches of like length, on the CPU; nothing is asked of the hub.
 
     Args:
+        max_tokens: how many tokens of a text are read.
         directory: the model as `transformers` saves it: config.json, model.safetensors, the tokeniser's files.
 
     Raises: DataNotAvailable where the directory holds no model; PluginError without transformers.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -81,7 +79,7 @@ def test_a_run_with_an_estimator_has_its_answers_and_counts_no_parameters_of_it(
     assert record.teacher_metrics["accuracy"] == pytest.approx(accuracy)
 
 
-def test_an_estimate_fits_on_a_part_of_the_items(catalog, tmp_path):
+def test_an_estimate_fits_and_keeps_nothing(catalog, tmp_path):
     FITS.clear()
     (run,) = plan(catalog, "test_answering:counted", "kd")
     where = context(catalog, tmp_path)

@@ -423,3 +423,29 @@ def test_sizes_that_are_all_the_same_take_no_column(runs):
         column.key for column in columns(board_of(runs("scratch", SCRATCH, cost=cost) + runs("kd", KD, cost=cost)))
     }
     assert not shown & {"student_source", "parameters", "nonzero_parameters", "bytes"}
+
+
+def test_rows_have_a_test_corrected_for_their_number_and_their_difference_from_kd(runs):
+    board = board_of(
+        runs("scratch", [0.80, 0.81, 0.82, 0.83])
+        + runs("kd", [0.85, 0.86, 0.84, 0.88])
+        + runs("dkd", [0.82, 0.83, 0.83, 0.86])
+    )
+    rows = {row.label: row for row in board.rows}
+    expected = {m: stats.ttest_rel(v, [0.80, 0.81, 0.82, 0.83]).pvalue for m, v in (
+        ("kd", [0.85, 0.86, 0.84, 0.88]), ("dkd", [0.82, 0.83, 0.83, 0.86]))}  # fmt: skip
+    assert rows["kd"].p_value == pytest.approx(expected["kd"], rel=1e-10)
+    least, greatest = sorted(expected, key=expected.get)
+    assert rows[least].p_holm == pytest.approx(2 * expected[least], rel=1e-10)
+    assert rows[greatest].p_holm == pytest.approx(max(2 * expected[least], expected[greatest]), rel=1e-10)
+    assert rows["dkd"].kd_difference == pytest.approx(-0.0225)
+    assert (rows["scratch"].p_value, rows["scratch"].effect_size, rows["kd"].kd_difference) == (None, None, None)
+
+
+def test_an_improvement_that_the_number_of_rows_explains_is_noted(runs):
+    values = runs("scratch", [0.80, 0.81, 0.82])
+    for number in range(12):
+        values += runs(f"m{number}", [0.82, 0.825, 0.842 if number else 0.85])
+    board = board_of(values)
+    assert any(row.better for row in board.rows)
+    assert any(note.startswith("corrected for the number of rows (Holm, 5%), ") for note in board.notes)

@@ -135,10 +135,8 @@ def test_mail_is_its_subject_and_text_without_headers_and_markup(tmp_path):
     )
     write_mail(write_corpus(tmp_path), "spam-2", 2, html)
     texts, labels, _ = spam.messages(tmp_path)
-    assert [" ".join(text.split()) for text, label in zip(texts, labels, strict=True) if label][
-        -1
-    ] == "Win Rich & famous"
-    assert len(labels) == 6
+    assert " ".join(texts[-1].split()) == "Win Rich & famous"
+    assert labels == [0, 0, 0, 1, 1, 1]
 
 
 def test_answers_are_in_the_group_of_what_they_answer(tmp_path):
