@@ -34,13 +34,14 @@ class Data:
         labels: class indices, shape (N,), integers in [0, len(classes)). For "multilabel" 0 or 1, shape (N, C). For
             "language-modeling" one for each token of an item, shape (N, L): what the model is to say at that place, or
             -100 where it is not asked. For "seq2seq" the target, shape (N, T): its tokens and END, then -100. For
-            "retrieval" any number from 0: items of one number belong together.
+            "span-qa" the first and the last place of the answer, shape (N, 2). For "retrieval" any number
+            from 0: items of one number belong together.
         classes: class names, in the order of their indices; for "language-modeling" and "seq2seq" the vocabulary; for
-            "retrieval" there need not be any.
+            "span-qa" the places of a text, "0" to its length; for "retrieval" there need not be any.
         task: "binary" (two classes), "multiclass", "multilabel", "language-modeling" (inputs are token indices, (N, L),
             not preprocessed), "seq2seq" (inputs are token indices, (N, S + T): the source with PADDING after it, then
-            what the decoder reads, BEGIN and the target but its last; models return logits (N, T, C)), or "retrieval"
-            (models return embeddings).
+            what the decoder reads, BEGIN and the target but its last; models return logits (N, T, C)), "span-qa"
+            (models return logits (N, 2, L) of first and last place), or "retrieval" (they return embeddings).
         targets: for "retrieval": the embedding of each item's partner, which the item has to find, shape (N, D), as a
             frozen encoder gives it; without them items of one label have to be alike.
         embedding: for "retrieval" without targets: the size D of the embeddings.

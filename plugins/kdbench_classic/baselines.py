@@ -8,7 +8,7 @@ import kdbench
 class Scratch(kdbench.Method):
     """Cross-entropy on the labels: the undistilled student."""
 
-    tasks = (*kdbench.ITEM_TASKS, *kdbench.TOKEN_TASKS)
+    tasks = (*kdbench.ITEM_TASKS, *kdbench.TOKEN_TASKS, "span-qa")
 
     def loss(self, batch, student, teacher):
         """Mean cross-entropy."""

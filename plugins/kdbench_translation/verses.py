@@ -64,7 +64,7 @@ def _verses(package: Path, language: str) -> dict[tuple[str, int, int], str]:
 
 
 def _blocks(read: Callable[[str, int], bytes]) -> Callable[[str, int], bytes]:
-    """pysword's reader of blocks, which would decompress a whole book anew for every verse, and hides damage."""
+    """Pysword's reader of blocks, which would decompress a whole book anew for every verse, and hides damage."""
 
     @lru_cache(maxsize=2)
     def block(testament: str, number: int) -> bytes:

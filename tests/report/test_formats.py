@@ -161,7 +161,8 @@ def test_json_has_every_field_of_the_boards(boards):
 def test_hostile_text_stays_text(form):
     fails = a_run("kd", 1, None, error=HOSTILE)
     record = a_run(HOSTILE, dataset=HOSTILE, teacher=HOSTILE, recipe=HOSTILE, provenance=Provenance(device=HOSTILE))
-    text = render(leaderboards([record, fails]), form, width=150, not_run=[NotRun(HOSTILE, HOSTILE, HOSTILE)])
+    missing = [NotRun(HOSTILE, HOSTILE, HOSTILE)]
+    text = render(leaderboards([record, fails]), form, width=150, not_run=missing, summaries=[record, fails])
     assert "\x1b" not in text
     if form == "md":
         assert "<b>" not in text
@@ -227,7 +228,7 @@ def test_an_unknown_format_is_refused_with_a_suggestion(boards):
     for refused in (lambda: render(boards, "ltx", catalog=catalog), lambda: check_format("latx", catalog)):
         with pytest.raises(UnknownName, match="did you mean 'latex'") as caught:
             refused()
-        assert "known: table, md, csv, json, latex" in caught.value.fix
+        assert "known: table, md, csv, json, html, latex" in caught.value.fix
     check_format("md", None)
     check_format("latex", catalog)
 

@@ -32,7 +32,7 @@ def small_help(directory: Path) -> tuple[Path, Path]:
     """Both packages: 40 pages of six sentences, no two alike in either language."""
     english: dict[str, dict[str, str]] = {}
     chinese: dict[str, dict[str, str]] = {}
-    numbers = "one two three four five six seven eight".split()
+    numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
     counted = "一二三四五六七八"
     for page in range(40):
         name = f"scalc/01/{page:04}.html"
