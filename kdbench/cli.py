@@ -204,8 +204,7 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
 @click.option("--format", "form", default="table", show_default=True, metavar="F",
-              help="table, md, csv, json, latex or parquet.")  # fmt: skip
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv, json or html.")
+              help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
@@ -218,11 +217,9 @@ def report(plugins: Plugins, **options: Any) -> None:
     """
     from kdbench.commands.report import report_command
 
-    shown = report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn)
-    click.echo(shown, nl=isinstance(shown, str))
-    text = report_command(plugins.catalog, **options, warn=warn)
-    if text is not None:
-        click.echo(text)
+    shown = report_command(plugins.catalog, **options, warn=warn)
+    if shown is not None:
+        click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()

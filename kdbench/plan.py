@@ -222,9 +222,6 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     params, defaults = made.params, method.defaults()
     dataset = catalog.find("dataset", combo.dataset)
     measures = tuple(dict.fromkeys((*repeats.measures, *made.measures, *dataset.metadata.get("measures", ()))))
-    for name in measures:
-        load_measure(catalog, name)
-    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures)))
     for name in made.uses_models:
         catalog.find("student", name).check_installed()
     base: Recipe = catalog.find("recipe", combo.recipe).load()
@@ -233,7 +230,6 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     teacher_base: Recipe = catalog.find("recipe", teacher_name).load()
     teacher_recipe = settings.of_recipe(teacher_base, "teacher_recipe", teacher_name)
     task = dataset.metadata.get("task", "multiclass")
-    task = catalog.find("dataset", combo.dataset).metadata.get("task", "multiclass")
     for name in measures:
         load_measure(catalog, name, task)
     if task not in method.tasks:

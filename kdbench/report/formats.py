@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from kdbench.records import Summary
     from kdbench.store import Store
 
-FORMATS = ("table", "md", "csv", "json", "latex")
-FORMATS = ("table", "md", "csv", "json", "html")
+FORMATS = ("table", "md", "csv", "json", "latex", "html")
 """The built-in ones; a plugin's format of the same name is not reached."""
 
 
@@ -39,11 +38,7 @@ def render(
         format: one of `FORMATS`, or a report format that a plugin registered.
         width, color: for "table": the columns of the terminal (asked of it where None), and whether to use colours.
         catalog: where the formats of plugins are looked up.
-        not_run: what was selected and did not run; "csv", "latex" and the formats of plugins leave it out.
-        format: "table", "md", "csv", "json", "html", or a report format that a plugin registered.
-        width, color: for "table": the columns of the terminal (asked of it where None), and whether to use colours.
-        catalog: where the formats of plugins are looked up.
-        not_run: what was selected and did not run; "csv", "html" and the formats of plugins leave it out.
+        not_run: what was selected and did not run; "csv", "latex", "html" and the formats of plugins leave it out.
         summaries: for "html": the runs that the boards were made from.
         store: for "html": where the histories and predictions of these runs are.
 
