@@ -92,4 +92,4 @@ def kdbench_register_recipes(register):
 def kdbench_register_combos(register):
     """The suites text and text-quick."""
     for name, combo, suite in suites():
-        register(name, combo, suites=[suite])
+        register(name, combo, suites=[suite], on_request=suite == "text-quick")
