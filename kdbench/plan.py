@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from kdbench.catalog import Catalog
+from kdbench.catalog import Catalog, Entry
 from kdbench.combo import Combo
 from kdbench.errors import (
     DeviceRefused,
@@ -222,8 +222,6 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     params, defaults = made.params, method.defaults()
     dataset = catalog.find("dataset", combo.dataset)
     measures = tuple(dict.fromkeys((*repeats.measures, *made.measures, *dataset.metadata.get("measures", ()))))
-    for name in measures:
-        load_measure(catalog, name)
     for name in made.uses_models:
         catalog.find("student", name).check_installed()
     base: Recipe = catalog.find("recipe", combo.recipe).load()
@@ -232,6 +230,8 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     teacher_base: Recipe = catalog.find("recipe", teacher_name).load()
     teacher_recipe = settings.of_recipe(teacher_base, "teacher_recipe", teacher_name)
     task = dataset.metadata.get("task", "multiclass")
+    for name in measures:
+        load_measure(catalog, name, task)
     if task not in method.tasks:
         raise MethodRefused(
             f"method {combo.method!r} cannot run combo {selected.name!r}",
@@ -282,18 +282,35 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     )
 
 
-def load_measure(catalog: Catalog, name: str) -> Callable[..., Any]:
-    """The metric of the model that is registered under a name: `metric(model, inputs, labels) -> float`.
+def load_measure(catalog: Catalog, name: str, task: str | None = None) -> Callable[..., Any]:
+    """The metric that a run asks for by name: of the model, or of its answers where not every run has it anyway.
 
-    Raises: UsageError for a metric that takes answers alone, InvalidParameter for a text after the colon that is none.
+    Raises: UsageError for one that every run has, or that does not serve the task; InvalidParameter for a text after
+    the colon that is none.
     """
     entry = catalog.find("metric", name)
-    if entry.metadata.get("of") != "model":
+    about = entry.metadata
+    if not of_model(entry) and not about.get("scheme") and "datasets" not in about:
         raise UsageError(
             f"metric {name!r} cannot be asked for", "it is computed from the answers of every run", "leave it out"
         )
-    metric: Callable[..., Any] = entry.load()()
+    if task is not None and task not in about.get("tasks", (task,)):
+        raise UsageError(
+            f"metric {name!r} cannot be asked for of task {task!r}", f"it serves {', '.join(about['tasks'])}"
+        )
+    return load_metric(entry)
+
+
+def load_metric(entry: Entry) -> Callable[..., Any]:
+    """The metric itself; those of the model, and those with a text after the colon, are made by a factory."""
+    made: Callable[..., Any] = entry.load()
+    metric: Callable[..., Any] = made() if of_model(entry) or entry.metadata.get("scheme") else made
     return metric
+
+
+def of_model(entry: Entry) -> bool:
+    """Whether a metric has to run the model, beside those that take its answers."""
+    return entry.metadata.get("of") == "model"
 
 
 def _check_registered(selected: Selected, method: type[Method]) -> None:

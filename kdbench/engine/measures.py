@@ -39,7 +39,7 @@ def measure(
 
 def measure_teacher(
     names: Iterable[str], catalog: Catalog, teacher: Teacher, data: Views, info: DatasetInfo
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """The metrics that are also the teacher's (registered with of_teacher=True), on its view of a split.
 
     They are kept in the bank beside the teacher: each is computed once, whichever run asks first.
@@ -49,7 +49,7 @@ def measure_teacher(
         return {}
     file = teacher.directory / "measures.json"
     with FileLock(teacher.directory / "measures.lock"):
-        kept = msgspec.json.decode(file.read_bytes(), type=dict[str, float]) if file.exists() else {}
+        kept = msgspec.json.decode(file.read_bytes(), type=dict[str, float | None]) if file.exists() else {}
         missing = [name for name in wanted if name not in kept]
         if missing:
             kept |= measure(missing, catalog, teacher.module, data.seen_by("teacher"), info)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kdbench import kernels
-from kdbench.catalog import Catalog, Entry
+from kdbench.catalog import Catalog
 from kdbench.engine import cost as costs
+from kdbench.engine.answer_metrics import answer_metrics, models_own
 from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
@@ -30,7 +31,7 @@ from kdbench.engine.seeding import seed_global
 from kdbench.engine.tasks import kind_of
 from kdbench.engine.teachers import answers, obtain_teacher, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
+from kdbench.errors import Diverged, KdbenchError, MethodFailed
 from kdbench.method import Method
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
@@ -155,6 +156,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
+            batch_seconds=round(trainer.batch_seconds, 6),
             steps=steps,
             teacher_forward_samples=forward_samples,
         ),
@@ -200,29 +202,20 @@ def _evaluate(
     Of a trial only those on the validation split: what is not computed cannot be tuned on.
     """
     kind = kind_of(data.dataset.task)
-    val_metrics = kind.score(answers(model, data.validation, fabric))
+    validated = answers(model, data.validation, fabric)
+    val_metrics = kind.score(validated)
     if run.trial:
         return {}, {"val_metrics": val_metrics}
     said = answers(model, data.test, fabric)
     metrics = kind.score(said, teacher.test_probabilities.astype(np.float64))
-    plugin_metrics = {
-        entry.name: _plugin_metric(entry, said.values, said.labels)
-        for entry in catalog.entries("metric")
-        if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
-    }
-    measured = measure(run.measures, catalog, model, data.test, data.dataset.info(run.combo.student_view))
+    plugin_metrics = answer_metrics(run, catalog, said, validated)
+    info = data.dataset.info(run.combo.student_view)
+    measured = measure(models_own(run.measures, catalog), catalog, model, data.test, info)
     return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,
         "confusion": kind.confusion(said),
     }
-
-
-def _plugin_metric(entry: Entry, values: NDArray[Any], labels: NDArray[Any]) -> float:
-    try:
-        return float(entry.load()(values, labels))
-    except Exception as error:
-        raise PluginError(f"metric {entry.name!r} of plugin {entry.plugin!r} failed", describe(error)) from error
 
 
 def _provenance(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher: Teacher) -> Provenance:

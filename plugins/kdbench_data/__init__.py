@@ -47,6 +47,7 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
         ("imagefolder", "folders:image_folder", "imagefolder:DIR: a directory of pictures per class", "image", None),
         ("parquet", "tables:parquet", "parquet:PATH: a table, or pictures as the hub stores them", "any", INSTALL_HUB),
         ("npz", "npz:npz", "npz:FILE: NumPy arrays, MedMNIST's for example", "any", None),
+        ("npz-multilabel", "npz:npz_multilabel", "npz-multilabel:FILE: arrays, several labels an item", "any", None),
         ("idx", "idx:idx_directory", "idx:DIR: the four files of MNIST's format", "image", None),
         ("hf", "hub:hub_dataset", "hf:NAME: image classification from the Hugging Face hub", "image", INSTALL_HUB),
     ):
@@ -54,7 +55,7 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
             scheme,
             f"kdbench_data.{target}",
             scheme=True,
-            task="multiclass",
+            task="multilabel" if scheme == "npz-multilabel" else "multiclass",
             title=title,
             licence="the data's own",
             modality=modality,

@@ -10,11 +10,12 @@ from archives import CONTENT, npm_source, tgz
 import kdbench
 from kdbench.catalog import Catalog
 from kdbench.commands.data import fetch_data_command, list_command, verify_command
+from kdbench.commands.doctor import doctor_command
 from kdbench.commands.listing import list_command as list_registered
 from kdbench.errors import UnknownName, UsageError
 from kdbench.job import with_data
 from kdbench.plan import Repeats, make_plan
-from kdbench.plugins import load_plugins
+from kdbench.plugins import Plugins, load_plugins
 from kdbench.select import Selection
 
 ARCHIVE = tgz(CONTENT)
@@ -169,6 +170,15 @@ class TestRunsWithoutTheirData:
         }
         fetched(catalog, "words", "pretrained")
         assert with_data(runs, catalog) == (list(runs), [])
+
+    def test_doctor_tells_what_was_fetched_without_reading_it(self, npm, catalog):
+        def findings():
+            text, _ = doctor_command(Plugins(None, catalog, []), as_json=True)
+            return {row["name"]: row["text"] for row in json.loads(text) if row["name"].startswith("dataset")}
+
+        assert findings()["dataset words"] == "not on this machine; kdbench data fetch words"
+        fetched(catalog, "words")
+        assert findings()["dataset words"] == "fetched"
 
     def test_the_error_names_the_dataset_of_an_installed_plugin(self):
         from kdbench_data import MNIST_5K
