@@ -102,10 +102,10 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
   const themes: [string, string][] = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
   return (
     <form class="choices" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      <label>
-        <span>Search</span>
-        <input type="search" value={state.q} placeholder="method, dataset, model" onInput={(event) => go({ q: event.currentTarget.value, page: "" }, { replace: true })} />
-      </label>
+      <div class="field">
+        <label for="search">Search</label>
+        <input type="search" id="search" value={state.q} placeholder="method, dataset, model" onInput={(event) => go({ q: event.currentTarget.value, page: "" }, { replace: true })} />
+      </div>
       <Select label="Metric" value={metric} options={Object.keys(data.metrics).map((name) => [name, short(metricTitle(data, name), 60)])} onChange={(value) => go({ metric: value === data.metric ? "" : value, sort: "" })} />
       <Select label="Dataset" value={state.dataset} options={named(data.boards.map((board) => board.dataset), "all")} onChange={(dataset) => go({ dataset, pair: "", page: "" })} />
       <Select label="Teacher → student" value={state.pair} options={named(pairs, "all")} onChange={(pair) => go({ pair, page: "" })} />
