@@ -13,6 +13,8 @@ import pytest
 from page_runs import EMOJI, HOSTILE, LONG, RIGHT_TO_LEFT, answers, fill, record, write_page
 from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
 
+from kdbench.commands.report import report_command
+from kdbench.errors import UsageError
 from kdbench.report.leaderboard import leaderboards
 from kdbench.report.page import details, document
 from kdbench.report.page.curves import POINTS, one_vs_rest, reliability
