@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Meta
 
 from kdbench.combo import Combo, grid
+from kdbench.data import ITEM_TASKS, TOKEN_TASKS
 from kdbench.errors import (
     DataNotAvailable,
     InvalidData,
@@ -19,8 +20,10 @@ from kdbench.errors import (
     MethodRefused,
     ModelMismatch,
 )
+from kdbench.fetching.sources import Source
 from kdbench.hookspecs import hookimpl
 from kdbench.method import Batch, Method, ModelInfo, Needs, Outputs, Pair, needs
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import Record
 from kdbench.search import Search
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from kdbench import kernels
     from kdbench.data import Data, DatasetInfo
     from kdbench.engine import projectors
+    from kdbench.fetching.cache import source_path
+    from kdbench.fetching.prepared import remember
     from kdbench.store import load
 
 _LAZY = {
@@ -38,9 +43,13 @@ _LAZY = {
     "kernels": "kdbench.kernels",
     "load": "kdbench.store:load",
     "projectors": "kdbench.engine.projectors",
+    "remember": "kdbench.fetching.prepared:remember",
+    "source_path": "kdbench.fetching.cache:source_path",
 }
 
 __all__ = [
+    "ITEM_TASKS",
+    "TOKEN_TASKS",
     "Batch",
     "Combo",
     "Data",
@@ -57,9 +66,11 @@ __all__ = [
     "Needs",
     "Outputs",
     "Pair",
+    "Published",
     "Recipe",
     "Record",
     "Search",
+    "Source",
     "__version__",
     "grid",
     "hookimpl",
@@ -67,6 +78,8 @@ __all__ = [
     "load",
     "needs",
     "projectors",
+    "remember",
+    "source_path",
 ]
 
 

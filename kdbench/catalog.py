@@ -10,8 +10,10 @@ from typing import Any, Literal, Protocol, get_args
 
 from kdbench.combo import Combo
 from kdbench.errors import PluginError, UnknownName
+from kdbench.fetching.sources import Source
 from kdbench.method import Method
 from kdbench.names import did_you_mean
+from kdbench.published import published_of
 from kdbench.recipe import Recipe
 
 Kind = Literal["dataset", "teacher", "student", "method", "recipe", "combo", "metric", "executor", "report_format"]
@@ -34,6 +36,12 @@ class Entry:
     target: Any
     plugin: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The archives that a package manager brings for it; see `kdbench data`."""
+        declared: tuple[Source, ...] = self.metadata.get("sources", ())
+        return declared
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -85,6 +93,14 @@ class Catalog:
             raise PluginError(
                 f"plugin {plugin!r} registered {kind} {name!r} as {target!r}", 'a string must be "module:attr"'
             )
+        sources = metadata.get("sources", ())
+        if not isinstance(sources, tuple) or not all(isinstance(source, Source) for source in sources):
+            raise PluginError(
+                f"plugin {plugin!r} registered {kind} {name!r} with sources={sources!r}",
+                "it must be a tuple of kdbench.Source",
+            )
+        if kind == "combo":
+            _check_published(name, plugin, metadata)
         self._entries[kind][name] = Entry(kind, name, target, plugin, metadata)
 
     def entries(self, kind: Kind) -> list[Entry]:
@@ -155,3 +171,14 @@ def _check_type(kind: Kind, name: str, plugin: str, value: Any) -> None:
             f"plugin {plugin!r} registered {kind} {name!r} as {value!r}",
             f'it must be {expected}, or a "module:attr" string that names one',
         )
+
+
+def _check_published(name: str, plugin: str, metadata: Mapping[str, Any]) -> None:
+    try:
+        published_of(metadata)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"plugin {plugin!r} registered combo {name!r} with a published figure that cannot be used",
+            str(error),
+            'published=kdbench.Published(metric="accuracy", value=0.7492, source="...", protocol="...")',
+        ) from error

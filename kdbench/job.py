@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from kdbench.catalog import Catalog
+from kdbench.catalog import Catalog, Kind
 from kdbench.errors import DataNotAvailable, NewerRecord, RecordError
 from kdbench.executors import Events, Execution, Executor
+from kdbench.fetching.cache import source_path
+from kdbench.fetching.holdings import fetch_command, missing
 from kdbench.plan import NotRun, Plan, Run
 from kdbench.plugins import Plugins
 from kdbench.records import Record, Summary
@@ -35,23 +37,31 @@ def remaining(plan: Plan, store: Store, *, fresh: bool, warn: Callable[[str], No
 
 
 def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[NotRun]]:
-    """The runs whose dataset is on this machine, and the datasets that are not.
+    """The runs whose data is on this machine, and the datasets and pretrained models that are not.
 
-    A dataset that a plugin registers with `fix`, the command that fetches it, may be absent: its factory is asked.
+    What declares sources is here where all of them were fetched. A dataset may also be found elsewhere: the factory of
+    one registered with sources, or with `fix`, the command that gets it, is asked.
     """
     runs = list(runs)
-    absent: dict[str, NotRun] = {}
-    for name in dict.fromkeys(run.combo.dataset for run in runs):
-        entry = catalog.find("dataset", name)
-        if "fix" in entry.metadata:
-            try:
+    absent: dict[tuple[Kind, str], NotRun] = {}
+    for kind, name in dict.fromkeys(used for run in runs for used in _uses(run)):
+        entry = catalog.find(kind, name)
+        lacking = missing(entry)
+        try:
+            if kind == "dataset" and (lacking or ("fix" in entry.metadata and not entry.sources)):
                 entry.load()()
-            except DataNotAvailable as error:
-                reason = "; ".join(part for part in (error.what, error.why) if part)
-                absent[name] = NotRun(name, reason, error.fix)
-            except Exception:  # noqa: BLE001 - damaged data is its runs' failure, told in their records
-                continue
-    return [run for run in runs if run.combo.dataset not in absent], list(absent.values())
+            elif lacking:
+                source_path(lacking[0])
+        except DataNotAvailable as error:
+            reason = "; ".join(part for part in (error.what, error.why) if part)
+            absent[kind, name] = NotRun(name, reason, fetch_command(name) if lacking else error.fix)
+        except Exception:  # noqa: BLE001 - damaged data is its runs' failure, told in their records
+            continue
+    return [run for run in runs if not any(used in absent for used in _uses(run))], list(absent.values())
+
+
+def _uses(run: Run) -> list[tuple[Kind, str]]:
+    return [("dataset", run.combo.dataset), ("teacher", run.combo.teacher), ("student", run.combo.student)]
 
 
 def carry_out(

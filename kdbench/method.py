@@ -93,10 +93,13 @@ class Batch:
     Attributes:
         inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view. With several
             processes (`--devices`) N is this one's share of the batch.
-        labels: class indices, int64, shape (N,); for a language-modeling task (N, L), -100 where nothing is asked.
+        labels: class indices, int64, shape (N,); for a language-modeling or seq2seq task (N, L), -100 where nothing is
+            asked; for a multi-label one 0 and 1, float32, (N, C).
         index: position of each item in the train split, int64, shape (N,): the key of a memory bank.
         progress: how far the training is, in [0, 1).
         epoch: 0-based.
+        task: the dataset's; where absent it is told by the labels: tokens, several labels, or one class.
+        targets: for a retrieval task the embeddings that the items have to find, (N, D), where it has them.
     """
 
     inputs: Tensor
@@ -105,19 +108,23 @@ class Batch:
     index: Tensor
     progress: float
     epoch: int
+    task: Task | None = None
+    targets: Tensor | None = None
 
     def cross_entropy(self, logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy against the labels, in nats; a scalar.
+        """Mean loss on the labels, in nats; a scalar: what the undistilled student is trained on.
 
-        Tokens labelled -100 do not count; where none does it is 0.
+        Cross-entropy; tokens labelled -100 do not count, and where none does it is 0. Of several labels the binary
+        one, of embeddings InfoNCE (kdbench.engine.tasks).
         """
-        from torch.nn.functional import cross_entropy
+        from kdbench.engine.tasks import Truth, kind_of
 
-        rows, labels = logits.flatten(0, -2), self.labels.flatten()
+        return kind_of(self.task or self._task()).loss(logits, Truth(self.labels, self.targets), label_smoothing)
+
+    def _task(self) -> Task:
         if self.labels.ndim == 1:
-            return cross_entropy(rows, labels, label_smoothing=label_smoothing)
-        counted = (labels != -100).sum().clamp(min=1)
-        return cross_entropy(rows, labels, label_smoothing=label_smoothing, reduction="sum") / counted
+            return "multiclass"
+        return "multilabel" if self.labels.is_floating_point() else "language-modeling"
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ class Pair:
         batch_size: how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
         shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
         teacher_dataset: what the teacher sees of the data.
-        teacher_recipe: what the teacher was trained with; None where it came trained.
+        teacher_recipe: what the teacher was trained with; None where it came trained, or was fitted and not in epochs.
         maker: behind `new_model`; None for a pair that was put together by hand.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,28 @@ METRICS: dict[str, MetricInfo] = {
     "roc_auc": MetricInfo("ROC AUC", percent=False),
     "average_precision": MetricInfo("average precision", percent=False),
     "log_loss": MetricInfo("log-loss", higher_is_better=False, bounded=False, percent=False),
+    "subset_accuracy": MetricInfo("subset accuracy"),
+    "precision_at_1": MetricInfo("P@1"),
+    "precision_at_1_reverse": MetricInfo("P@1 (reverse)"),
+    "mrr": MetricInfo("MRR", percent=False),
+    "mrr_reverse": MetricInfo("MRR (reverse)", percent=False),
+    "hit_rate_at_10": MetricInfo("hit rate at 10"),
+    "eer": MetricInfo("EER", higher_is_better=False),
+    "span_f1": MetricInfo("span F1"),
     "perplexity": MetricInfo("perplexity", higher_is_better=False, bounded=False, percent=False),
     "ece": MetricInfo("ECE", higher_is_better=False, percent=False),
     "brier": MetricInfo("Brier", higher_is_better=False, bounded=False, percent=False),
     "agreement": MetricInfo("agreement"),
 }
-"""By the name used in records; kdbench.engine.metrics defines each."""
+"""By the name used in records; kdbench.engine.metrics, multilabel_metrics and retrieval_metrics define each."""
+
+
+def metric_format(name: str, *, signed: bool = False) -> Callable[[float], str]:
+    """How a value of the metric is written: as a percentage without its sign where it is one."""
+    sign = "+" if signed else ""
+    if name in METRICS and METRICS[name].percent:
+        return lambda value: f"{100 * value:{sign}.2f}"
+    return lambda value: f"{value:{sign}.4f}" if abs(value) < 1e4 else f"{value:{sign}.4g}"
 
 
 def lower_is_better(catalog: Catalog) -> frozenset[str]:

@@ -22,7 +22,7 @@ def identity(run: Run) -> dict[str, Any]:
         "recipe": combo.recipe, "recipe_settings": msgspec.to_builtins(run.recipe),
         "recipe_overrides": run.recipe_overrides, "teacher_recipe": run.teacher_recipe_label,
         "seed": run.seed, "fold": run.fold, "folds": run.folds,
-        "devices": run.devices, "trial": run.trial,
+        "devices": run.devices, "trial": run.trial, "published": list(run.published),
     }  # fmt: skip
 
 

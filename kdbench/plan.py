@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from kdbench.catalog import Catalog
+from kdbench.catalog import Catalog, Entry
 from kdbench.combo import Combo
 from kdbench.errors import (
     DeviceRefused,
@@ -23,12 +23,21 @@ from kdbench.errors import (
     UsageError,
 )
 from kdbench.method import Method
+from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
-from kdbench.select import Selected, Selection, select
+from kdbench.select import Selected, Selection, left_out, select
 from kdbench.settings import Settings
 
-_DESCRIPTIVE = {"name", "overrides", "recipe_overrides", "teacher_recipe_label", "student_source", "command"}
+_DESCRIPTIVE = {
+    "name",
+    "overrides",
+    "recipe_overrides",
+    "teacher_recipe_label",
+    "student_source",
+    "command",
+    "published",
+}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -37,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `name` is the combo's; `params` every hyper-parameter of the method, `overrides` those that differ from the
     defaults; `student_source` tells whether the method scores a model made from the teacher; `folds` is None without
     cross-validation; `devices` processes train it together; `measures` are the metrics of the model that are asked for;
-    `command` repeats it.
+    `command` repeats it; `published` are the figures of papers for the combo, where it is run as it was registered.
     A `trial` of a search is scored on validation alone: its test split is not looked at, and no speed is measured.
     """
 
@@ -60,6 +69,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     measures: tuple[str, ...] = ()
     trial: bool = False
     command: str = ""
+    published: tuple[Published, ...] = ()
 
     @property
     def device_kind(self) -> str:
@@ -152,6 +162,9 @@ def make_plan(
             not_run[lacking.name] = lacking
     if broken and not resolved:
         raise broken[0]
+    for suite, combos in left_out(catalog, selection).items():
+        reason = f"its {combos} combos are run on request only"
+        not_run[suite] = NotRun(suite, reason, f"kdbench run --suite {suite}")
     chosen.check_used()
     ordered = sorted(_repeat(resolved, repeats, settings), key=_order(resolved))
     return Plan(tuple({run.run_id: run for run in ordered}.values()), tuple(not_run.values()))
@@ -176,6 +189,7 @@ def varied(
         recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe) if new else run.recipe,
         recipe_overrides=run.recipe_overrides | new,
         trial=trial,
+        published=() if changed != run.params or new else run.published,
         command=shlex.join([*shlex.split(run.command), *(part for text in sets for part in ("--set", text))]),
     )
 
@@ -206,9 +220,8 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     except InvalidParameter as error:
         raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
     params, defaults = made.params, method.defaults()
-    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures)))
-    for name in measures:
-        load_measure(catalog, name)
+    dataset = catalog.find("dataset", combo.dataset)
+    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures, *dataset.metadata.get("measures", ()))))
     for name in made.uses_models:
         catalog.find("student", name).check_installed()
     base: Recipe = catalog.find("recipe", combo.recipe).load()
@@ -216,7 +229,9 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     teacher_name = combo.teacher_recipe or combo.recipe
     teacher_base: Recipe = catalog.find("recipe", teacher_name).load()
     teacher_recipe = settings.of_recipe(teacher_base, "teacher_recipe", teacher_name)
-    task = catalog.find("dataset", combo.dataset).metadata.get("task", "multiclass")
+    task = dataset.metadata.get("task", "multiclass")
+    for name in measures:
+        load_measure(catalog, name, task)
     if task not in method.tasks:
         raise MethodRefused(
             f"method {combo.method!r} cannot run combo {selected.name!r}",
@@ -243,6 +258,9 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
                 f"its {scope.replace('_', ' ')} asks for float16, which is for GPUs",
                 f"--set {scope}.precision=bf16-mixed, or --device cuda",
             )
+    as_registered = (combo, made.params, recipe, teacher_recipe) == (
+        selected.combo, method(**combo.params).params, base, teacher_base,
+    )  # fmt: skip
     return Run(
         name=selected.name,
         combo=combo,
@@ -260,21 +278,39 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         deterministic=repeats.deterministic,
         measures=measures,
         command=shlex.join(("kdbench", "run", *selected.arguments)),
+        published=selected.published if as_registered and repeats.folds is None else (),
     )
 
 
-def load_measure(catalog: Catalog, name: str) -> Callable[..., Any]:
-    """The metric of the model that is registered under a name: `metric(model, inputs, labels) -> float`.
+def load_measure(catalog: Catalog, name: str, task: str | None = None) -> Callable[..., Any]:
+    """The metric that a run asks for by name: of the model, or of its answers where not every run has it anyway.
 
-    Raises: UsageError for a metric that takes answers alone, InvalidParameter for a text after the colon that is none.
+    Raises: UsageError for one that every run has, or that does not serve the task; InvalidParameter for a text after
+    the colon that is none.
     """
     entry = catalog.find("metric", name)
-    if entry.metadata.get("of") != "model":
+    about = entry.metadata
+    if not of_model(entry) and not about.get("scheme") and "datasets" not in about:
         raise UsageError(
             f"metric {name!r} cannot be asked for", "it is computed from the answers of every run", "leave it out"
         )
-    metric: Callable[..., Any] = entry.load()()
+    if task is not None and task not in about.get("tasks", (task,)):
+        raise UsageError(
+            f"metric {name!r} cannot be asked for of task {task!r}", f"it serves {', '.join(about['tasks'])}"
+        )
+    return load_metric(entry)
+
+
+def load_metric(entry: Entry) -> Callable[..., Any]:
+    """The metric itself; those of the model, and those with a text after the colon, are made by a factory."""
+    made: Callable[..., Any] = entry.load()
+    metric: Callable[..., Any] = made() if of_model(entry) or entry.metadata.get("scheme") else made
     return metric
+
+
+def of_model(entry: Entry) -> bool:
+    """Whether a metric has to run the model, beside those that take its answers."""
+    return entry.metadata.get("of") == "model"
 
 
 def _check_registered(selected: Selected, method: type[Method]) -> None:

@@ -18,9 +18,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Training settings, validated on construction from the command line or a plugin.
 
     `milestones` are fractions of the training (0.625 of 240 epochs is epoch 150); `warmup_epochs` raises the learning
-    rate linearly before any schedule; `ema` averages the student's weights and scores the average; `select` picks the
-    checkpoint that is scored ("best" on validation `monitor`, or "last"); `finetune_epochs` trains the distilled
-    student on labels alone afterwards, at `finetune_lr` (a tenth of `lr` where absent).
+    rate linearly before any schedule; `clip_norm` bounds the norm of the student's gradient, and by itself that of the
+    method's own modules; `ema` averages the student's weights and scores the average; `select` picks the checkpoint
+    that is scored ("best" on validation `monitor`, or "last"); `finetune_epochs` trains the distilled student on labels
+    alone afterwards, at `finetune_lr` (a tenth of `lr` where absent).
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 60

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from kdbench.errors import NewerRecord, RecordError
+from kdbench.published import Published
 
 SCHEMA = 1
 """Raised when a reader of the previous schema would misread a record; a new optional field does not raise it."""
@@ -40,6 +41,8 @@ class Cost(msgspec.Struct, kw_only=True):
     peak_memory_bytes: int | None = None
     seconds: dict[str, float] = {}
     """Wall seconds by phase: data, teacher, signals, train, finetune, finish, evaluate, throughput."""
+    batch_seconds: float | None = None
+    """Of the seconds of "train", those spent getting batches: selecting, augmenting."""
     steps: int = 0
     teacher_forward_samples: int = 0
     """Items the teacher was run on in this run; 0 where its signals were already in the bank."""
@@ -96,6 +99,8 @@ class Summary(msgspec.Struct, kw_only=True):
     """Processes that trained the run together, each on a GPU of its own where there are GPUs."""
     trial: bool = False
     """A trial of `kdbench tune`: scored on validation alone, so that it has neither test metrics nor speeds."""
+    published: list[Published] = []
+    """What papers report for the combo; empty where the run was set up differently."""
     status: Status
     error: str | None = None
     metrics: dict[str, float | None] = {}

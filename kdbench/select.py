@@ -13,6 +13,7 @@ from kdbench.combo import Combo
 from kdbench.errors import UnknownName, UsageError
 from kdbench.expression import compile_expression
 from kdbench.names import did_you_mean
+from kdbench.published import Published, published_of
 
 AXES: tuple[Kind, ...] = ("dataset", "teacher", "student", "method", "recipe")
 
@@ -21,6 +22,7 @@ AXES: tuple[Kind, ...] = ("dataset", "teacher", "student", "method", "recipe")
 class Selection:
     """Which combos to run: by name or glob, expression, suite, and by what they are made of.
 
+    `all` stands for every combo but those registered as `on_request`, which a name, a suite or an axis reaches.
     The axes filter the registered combos. A dataset, model, method or recipe that no registered combo has is put into
     those that the other axes leave; a dataset without any needs a teacher, a student and a method beside it. A glob
     stands for every registered name that matches.
@@ -44,11 +46,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Selected:
-    """One combo, its name, and the arguments of `kdbench run` that select it alone."""
+    """One combo, its name, the arguments of `kdbench run` that select it alone, and what papers report for it."""
 
     name: str
     combo: Combo
     arguments: tuple[str, ...]
+    published: tuple[Published, ...] = ()
 
 
 def suites(catalog: Catalog) -> dict[str, list[str]]:
@@ -57,6 +60,17 @@ def suites(catalog: Catalog) -> dict[str, list[str]]:
     for entry in catalog.entries("combo"):
         for suite in entry.metadata.get("suites", ()):
             found.setdefault(suite, []).append(entry.name)
+    return found
+
+
+def left_out(catalog: Catalog, selection: Selection) -> dict[str, int]:
+    """How many combos of which suite `all` passes over, because they are run on request only."""
+    found: dict[str, int] = {}
+    if selection.all:
+        for entry in catalog.entries("combo"):
+            if entry.metadata.get("on_request"):
+                suite = next(iter(entry.metadata.get("suites", ())), entry.name)
+                found[suite] = found.get(suite, 0) + 1
     return found
 
 
@@ -92,7 +106,11 @@ def _named(catalog: Catalog, kind: Kind, values: tuple[str, ...]) -> tuple[str, 
 
 
 def _registered(catalog: Catalog, selection: Selection) -> list[Selected]:
-    combos = [Selected(entry.name, entry.load(), (entry.name,)) for entry in catalog.entries("combo")]
+    combos = [
+        Selected(entry.name, entry.load(), (entry.name,), published_of(entry.metadata))
+        for entry in catalog.entries("combo")
+        if not (selection.all and entry.metadata.get("on_request"))
+    ]
     if selection.suite is not None:
         known = suites(catalog)
         if selection.suite not in known:

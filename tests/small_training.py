@@ -133,7 +133,8 @@ def make_bench(
     one, other = views or (dataset.view(None), dataset.view(None))
     of_teacher = teacher_recipe or recipe
     fabric = Fabric(accelerator="cpu", devices=1)
-    train, validation = (Views.of(split, one, other, fabric.device) for split in (dataset.train, dataset.validation))
+    splits = (dataset.train, dataset.validation)
+    train, validation = (Views.of(split, one, other, fabric.device, dataset.task) for split in splits)
     info = dataset.info(other)
     seed_global(0, "teacher")
     module = teacher(info)

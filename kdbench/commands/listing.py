@@ -9,6 +9,7 @@ import msgspec
 
 from kdbench.catalog import Catalog, Entry, Kind
 from kdbench.errors import KdbenchError
+from kdbench.fetching.holdings import fetch_command, missing
 from kdbench.plugins import Plugin, Plugins
 from kdbench.select import suites
 
@@ -126,7 +127,13 @@ def _row(entry: Entry, columns: tuple[str, ...]) -> list[str]:
     name = f"{entry.name}:..." if entry.metadata.get("scheme") else entry.name
     values = (entry.metadata.get(column, "") for column in columns)
     cells = [", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in values]
-    return [name, *cells, f"(unavailable: {entry.install_command})" if entry.missing else ""]
+    return [name, *cells, _lacks(entry)]
+
+
+def _lacks(entry: Entry) -> str:
+    if entry.missing:
+        return f"(unavailable: {entry.install_command})"
+    return f"(not fetched: {fetch_command(entry.name)})" if missing(entry) else ""
 
 
 def _by_family(catalog: Catalog) -> str:

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.catalog import Catalog
+from kdbench.collector import without_collector
 from kdbench.durable import reason, replace_file
 from kdbench.errors import RecordError, UnknownName, UsageError
 from kdbench.expression import compile_expression
 from kdbench.records import Summary
+from kdbench.report.leaderboard import Leaderboard
 from kdbench.store import Store
+
+PARQUET = "parquet"
+"""The one format that is not text."""
 
 
 def report_command(
@@ -24,35 +29,53 @@ def report_command(
     output: Path | None,
     show: bool,
     warn: Callable[[str], None],
-) -> str | None:
-    """The leaderboards of a results directory, or None where they were written to a file; damaged records are told."""
+) -> str | bytes | None:
+    """The leaderboards of a results directory, or None where they were written to a file; damaged records are told.
+
+    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written.
+    """
     from kdbench.metric_info import lower_is_better
-    from kdbench.report.formats import check_format, render
+    from kdbench.report.formats import check_format
     from kdbench.report.leaderboard import leaderboards
 
-    check_format(form, catalog)
+    terminal = sys.stdout.isatty() and output is None
+    if form != PARQUET:
+        check_format(form, catalog)
+    elif terminal:
+        raise UsageError("the format parquet is not for a terminal", fix="write it to a file: --output FILE.parquet")
     if show and form != "html":
         raise UsageError(f"--open opens the page, not format {form!r}", fix="add --format html")
-    summaries = read_summaries(directory, warn)
-    if expression is not None:
-        summaries = _matching(summaries, expression)
-    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
-    terminal = sys.stdout.isatty()
-    if output is None and form == "html" and (terminal or show):
+    if form == "html" and output is None and (terminal or show):
         output = directory / "report.html"
-    text = render(
-        boards, form, color=terminal and output is None, catalog=catalog, summaries=summaries,
-        store=Store.open(directory, create=False),
-    )  # fmt: skip
+    with without_collector():
+        summaries = read_summaries(directory, warn)
+        if expression is not None:
+            summaries = _matching(summaries, expression)
+        boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
+        content = _rendered(boards, summaries, directory, form, catalog, color=terminal)
     if output is None:
-        return text.rstrip("\n")
-    _write(output, text)
-    warn(f"written: {output} ({len(text.encode()) / 1e6:.1f} MB)")
+        return content if isinstance(content, bytes) else content.rstrip("\n")
+    written = content if isinstance(content, bytes) else content.encode()
+    _write(output, written)
+    warn(f"written: {output} ({len(written) / 1e6:.1f} MB)")
     if show:
         import webbrowser
 
         webbrowser.open(output.resolve().as_uri())
     return None
+
+
+def _rendered(
+    boards: list[Leaderboard], summaries: list[Summary], directory: Path, form: str, catalog: Catalog, *, color: bool
+) -> str | bytes:
+    if form == PARQUET:
+        from kdbench.report.parquet import render_parquet
+
+        return render_parquet(boards)
+    from kdbench.report.formats import render
+
+    store = Store.open(directory, create=False)
+    return render(boards, form, color=color, catalog=catalog, summaries=summaries, store=store)
 
 
 def _matching(summaries: list[Summary], expression: str) -> list[Summary]:
@@ -64,9 +87,9 @@ def _matching(summaries: list[Summary], expression: str) -> list[Summary]:
     return found
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     try:
-        replace_file(path, text.encode(), path.parent)
+        replace_file(path, content, path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written", reason(error), "choose another file with --output") from error
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.data import Data, Preprocess, SplitName, Task
-from kdbench.engine.tokens import check_tokens
+from kdbench.engine.tasks import KINDS, kind_of
 from kdbench.errors import InvalidData
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
-_TASKS: tuple[Task, ...] = ("binary", "multiclass", "language-modeling")
+_LEAST_CLASSES: dict[Task, int] = {"multilabel": 1, "retrieval": 0}
 _CHUNK_BYTES = 1 << 24
 
 
@@ -23,24 +23,24 @@ _CHUNK_BYTES = 1 << 24
 class Checked:
     """Raw data that can be trained on.
 
-    `kept` are the positions in the raw data of the items that are no duplicates, ascending; `labels`, `official` and
-    `groups` are theirs alone, `views` still hold every item.
+    `kept` are the positions in the raw data of the items that are no duplicates, ascending; `labels`, `targets`,
+    `official` and `groups` are theirs alone, `views` still hold every item.
     """
 
     views: Mapping[str, NDArray[Any]]
     preprocess: Mapping[str, Preprocess]
     kept: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     classes: tuple[str, ...]
+    task: Task
+    targets: NDArray[Any] | None
     official: NDArray[np.str_] | None
     groups: NDArray[np.int64] | None
 
     @property
     def strata(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """What the split keeps in proportion, with its names: classes, or nothing where an item is many tokens."""
-        if self.labels.ndim == 1:
-            return self.labels, self.classes
-        return np.zeros(len(self.labels), dtype=np.int64), ("any",)
+        return kind_of(self.task).strata(self.labels, self.classes)
 
     @property
     def removed(self) -> int:
@@ -63,12 +63,10 @@ def check_and_clean(name: str, data: object) -> Checked:
     if not views:
         raise InvalidData(f"dataset {name!r} has no inputs", "inputs is an empty mapping", "give at least one view")
     preprocess = _preprocess(name, data, views)
-    if data.task == "language-modeling":
-        labels = check_tokens(name, views, preprocess, data.labels, classes)
-    else:
-        labels = _labels(name, data.labels, classes)
+    labels = kind_of(data.task).check_labels(name, data, views, preprocess, classes)
     for view, array in views.items():
         _check_length(name, f"view {view!r}", len(array), len(labels))
+    targets = _targets(name, data, len(labels))
     official = _official(name, data.split, len(labels))
     groups = _groups(name, data.groups, len(labels))
     kept = _without_duplicates(views, labels, official)
@@ -78,6 +76,8 @@ def check_and_clean(name: str, data: object) -> Checked:
         kept=kept,
         labels=labels[kept],
         classes=classes,
+        task=data.task,
+        targets=None if targets is None else targets[kept],
         official=None if official is None else official[kept],
         groups=None if groups is None else groups[kept],
     )
@@ -85,14 +85,14 @@ def check_and_clean(name: str, data: object) -> Checked:
 
 def _classes(name: str, data: Data) -> tuple[str, ...]:
     classes = tuple(map(str, data.classes))
-    if data.task not in _TASKS:
+    if data.task not in KINDS:
         raise InvalidData(
-            f"dataset {name!r} has task {data.task!r}", f"its items can be {' or '.join(_TASKS)}", "change Data.task"
+            f"dataset {name!r} has task {data.task!r}", f"its items can be {' or '.join(KINDS)}", "change Data.task"
         )
-    if len(classes) < 2:
+    if len(classes) < _LEAST_CLASSES.get(data.task, 2):
         raise InvalidData(
             f"dataset {name!r} declares {len(classes)} class{'' if len(classes) == 1 else 'es'}",
-            "classification needs at least two",
+            "at least one is needed" if data.task == "multilabel" else "classification needs at least two",
             "name every class in Data.classes",
         )
     if data.task == "binary" and len(classes) != 2:
@@ -161,28 +161,22 @@ def _preprocess(name: str, data: Data, views: Mapping[str, NDArray[Any]]) -> dic
     return chosen
 
 
-def _labels(name: str, values: object, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    labels: NDArray[Any] = np.asarray(values)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+def _targets(name: str, data: Data, items: int) -> NDArray[Any] | None:
+    if data.targets is None:
+        return None
+    if data.task != "retrieval":
+        raise InvalidData(f"dataset {name!r} has targets, and is not of retrieval", f"its task is {data.task!r}")
+    targets: NDArray[Any] = np.asarray(data.targets)
+    where = f"dataset {name!r}, targets"
+    if targets.ndim != 2 or targets.dtype.kind != "f" or not targets.size:
         raise InvalidData(
-            f"dataset {name!r}: labels are not one integer per item",
-            f"their dtype is {labels.dtype}, their shape {labels.shape}",
-            "give class indices: sklearn.preprocessing.LabelEncoder makes them of names",
+            f"{where}: not one embedding per item",
+            f"their dtype is {targets.dtype}, their shape {targets.shape}",
+            "give floats of shape (items, size of the embedding)",
         )
-    outside = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if len(outside):
-        raise InvalidData(
-            f"dataset {name!r}: a label is outside its {len(classes)} classes",
-            f"item {outside[0]} has label {labels[outside[0]]}",
-            f"labels go from 0 to {len(classes) - 1}; drop items without a label",
-        )
-    present = np.unique(labels)
-    if len(present) < 2:
-        raise InvalidData(
-            f"dataset {name!r}: all {len(labels)} items are of {len(present)} class",
-            "classification needs items of at least two",
-        )
-    return labels.astype(np.int64)
+    _check_length(name, "targets", len(targets), items)
+    _check_finite(where, targets)
+    return targets.astype(np.float32)
 
 
 def _official(name: str, values: object, items: int) -> NDArray[np.str_] | None:
@@ -217,7 +211,7 @@ def _check_length(name: str, what: str, length: int, items: int) -> None:
 
 
 def _without_duplicates(
-    views: Mapping[str, NDArray[Any]], labels: NDArray[np.int64], official: NDArray[np.str_] | None
+    views: Mapping[str, NDArray[Any]], labels: NDArray[Any], official: NDArray[np.str_] | None
 ) -> NDArray[np.int64]:
     """Positions of the items to keep: one of each set of equal items, none of a set whose labels differ.
 

@@ -41,13 +41,17 @@ class RunData:
 
 
 class RunContext:
-    """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last."""
+    """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last.
+
+    `timed` keeps what a probe found of pairs.
+    """
 
     def __init__(
         self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int, place: Place = ALONE
     ) -> None:
         self.catalog, self.directory, self.place = catalog, directory, place
         self.plugins, self.workers = plugins, workers
+        self.timed: dict[Any, dict[str, float]] = {}
         self.readers: Sequence[tuple[str, dict[str, Any]]] = ()
         self._last: tuple[tuple[str, int | None, int | None], Dataset] | None = None
 
@@ -74,7 +78,7 @@ class RunContext:
         dataset = self._last[1]
         student, teacher = dataset.view(run.combo.student_view), dataset.view(run.combo.teacher_view)
         splits = (dataset.train, dataset.validation, dataset.test)
-        return RunData(dataset, *(Views.of(split, student, teacher, device) for split in splits))
+        return RunData(dataset, *(Views.of(split, student, teacher, device, dataset.task) for split in splits))
 
 
 def make_fabric(run: Run, precision: Precision, place: Place) -> Fabric:

@@ -18,6 +18,7 @@ from kdbench.catalog import Entry
 from kdbench.data import Data, DatasetInfo, Preprocess, Task
 from kdbench.engine.cleaning import Checked, check_and_clean
 from kdbench.engine.splits import Positions, draw_fold, draw_split
+from kdbench.engine.tasks import kind_of
 from kdbench.errors import InvalidData, KdbenchError, UnknownName, UsageError
 from kdbench.names import did_you_mean
 
@@ -34,13 +35,15 @@ class Split:
 
     Args:
         inputs: one float32 tensor per view, shape (N, ...).
-        labels: int64, shape (N,), or (N, L) for a language-modeling task.
+        labels: int64, shape (N,), or (N, L) for a language-modeling task; float32, (N, C), for a multi-label one.
         index: int64, shape (N,): the items' positions in the raw data, ascending.
+        targets: float32, (N, D): what the items of a retrieval task have to find, where it has that.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     index: Tensor
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +52,9 @@ class Dataset:
 
     Args:
         name: as it was selected.
-        task: "binary", "multiclass" or "language-modeling".
-        classes: class names, or tokens, by index.
+        task: one of kdbench.engine.tasks.
+        classes: class names, or tokens, by index; of a retrieval task there need not be any.
+        outputs: how many numbers a model says of an item or token.
         train, validation, test: the splits; none shares an item, or an exact copy of one, with another.
         fingerprint: SHA-256, hex, of the cleaned data and of everything that decides its splits; the fold is not in it.
         views: names of the views.
@@ -66,6 +70,7 @@ class Dataset:
     fingerprint: str
     views: tuple[str, ...]
     removed: int
+    outputs: int
 
     def view(self, name: str | None) -> str:
         """The view of that name; None is the only view. Raises: UsageError, UnknownName."""
@@ -91,11 +96,12 @@ class Dataset:
         return DatasetInfo(
             name=self.name,
             task=self.task,
-            num_classes=len(self.classes),
+            num_classes=self.outputs,
             input_shape=tuple(self.train.inputs[view].shape[1:]),
             train_size=len(self.train.labels),
             view=view,
             class_names=self.classes,
+            label_shape=tuple(self.train.labels.shape[1:]),
         )
 
 
@@ -139,10 +145,14 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         moments = _moments(images, checked.kept[split["train"]], how) if how != "none" else None
         for part, positions in split.items():
             inputs[part][view] = _transformed(images, checked.kept[positions], how, moments)
-            _check_range(name, view, how, inputs[part][view])
+            if array.dtype != np.uint8:  # bytes fit, whatever the moments
+                _check_range(name, view, how, inputs[part][view])
     splits = {
         part: Split(
-            inputs[part], torch.from_numpy(checked.labels[positions]), torch.from_numpy(checked.kept[positions])
+            inputs[part],
+            torch.from_numpy(checked.labels[positions]),
+            torch.from_numpy(checked.kept[positions]),
+            None if checked.targets is None else torch.from_numpy(checked.targets[positions]),
         )
         for part, positions in split.items()
     }
@@ -156,6 +166,7 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         fingerprint=_fingerprint(checked),
         views=tuple(checked.views),
         removed=checked.removed,
+        outputs=kind_of(data.task).outputs(data, checked.classes),
     )
 
 
@@ -191,14 +202,17 @@ def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
 def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:
     """The items as float32. Bytes are standardised in float32, everything else in float64 (large offsets)."""
     out = np.empty((len(items), *array.shape[1:]), dtype=np.float32)
-    start = 0
+    dtype = np.float32 if array.dtype == np.uint8 else np.float64
+    rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is refused by name afterwards
-        for chunk in _chunks(array, items, np.float32 if array.dtype == np.uint8 else np.float64):
-            if moments is not None:
-                chunk -= moments[0].astype(chunk.dtype)
-                chunk *= moments[1].astype(chunk.dtype)
-            out[start : start + len(chunk)] = chunk
-            start += len(chunk)
+        for start in range(0, len(items), rows):
+            chunk, into = array[items[start : start + rows]], out[start : start + rows]
+            if moments is None:
+                into[...] = chunk
+                continue
+            mean, scale = (moment.astype(dtype) for moment in moments)
+            part = np.subtract(chunk, mean, out=into if dtype == np.float32 else None, dtype=dtype)
+            np.multiply(part, scale, out=into, casting="same_kind")
     return torch.from_numpy(out)
 
 
@@ -231,6 +245,8 @@ def _fingerprint(checked: Checked) -> str:
             chunk = array[checked.kept[start : start + rows]].astype(_canonical(array), copy=False)
             digest.update(np.ascontiguousarray(chunk).data)
     digest.update(checked.labels.astype("<i8").data)
+    if checked.targets is not None:
+        digest.update(np.ascontiguousarray(checked.targets.astype("<f4")).data)
     if checked.official is not None:
         digest.update("\n".join(checked.official.tolist()).encode())
     if checked.groups is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.peers import ALONE, Peers
-from kdbench.engine.tokens import count_scored, scored
+from kdbench.engine.tasks import Truth, kind_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,20 +30,16 @@ def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
 
 
 def evaluate(model: nn.Module, data: Views, fabric: Fabric, peers: Peers = ALONE) -> dict[str, float]:
-    """Mean cross-entropy in nats and accuracy on a split, of items or of tokens; several processes share its items."""
-    if peers.size > 1:
-        return _evaluate_together(model, data, fabric, peers)
-    logits, labels = scored(predict(model, data.student, fabric), data.labels)
-    loss = nn.functional.cross_entropy(logits, labels)
-    accuracy = (logits.argmax(1) == labels).float().mean()
-    return {"loss": float(loss), "accuracy": float(accuracy)}
+    """Mean loss on labels, in nats, and accuracy on a split, as the task has them (of retrieval: precision at 1).
 
-
-def _evaluate_together(model: nn.Module, data: Views, fabric: Fabric, peers: Peers) -> dict[str, float]:
+    Several processes share the items, where an item's answer is right or wrong by itself.
+    """
+    kind = kind_of(data.task)
+    if peers.size == 1 or kind.whole_split:
+        loss, hits, count = kind.sums(predict(model, data.student, fabric), Truth(data.labels, data.targets))
+        return {"loss": float(loss) / count, "accuracy": float(hits) / count}
     mine = slice(peers.rank, None, peers.size)
-    logits, labels = scored(predict(model, data.student[mine], fabric), data.labels[mine])
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    totals = torch.stack([loss.double(), (logits.argmax(1) == labels).sum().double()])
-    loss_sum, hits = peers.add(totals).tolist()
-    count = count_scored(data.labels)
-    return {"loss": loss_sum / count, "accuracy": hits / count}
+    loss, hits, part = kind.sums(predict(model, data.student[mine], fabric), Truth(data.labels[mine]))
+    totals = torch.stack([loss.double(), hits.double(), torch.tensor(part).to(loss.device, torch.float64)])
+    loss_sum, hit_sum, count = peers.add(totals).tolist()
+    return {"loss": loss_sum / count, "accuracy": hit_sum / count}

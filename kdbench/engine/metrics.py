@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.data import Task
 from kdbench.errors import Diverged
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Averages = dict[str, float]
-
-
-class Score(Protocol):
-    """Metrics by name, from probabilities (N, C) and labels (N,)."""
-
-    def __call__(
-        self, probabilities: Probabilities, labels: Labels, *, teacher_probabilities: Probabilities | None = None
-    ) -> dict[str, float | None]:
-        """Every metric of one split."""
 
 
 CALIBRATION_BINS = 15
@@ -49,7 +38,7 @@ def score(
 
     Raises: Diverged for a probability that is not finite.
     """
-    _check_finite(probabilities)
+    check_finite(probabilities)
     num_classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     counts = np.array(confusion(probabilities, labels, num_classes))
@@ -58,7 +47,7 @@ def score(
         scores["top5_accuracy"] = _top_accuracy(probabilities, labels, TOP)
     scores |= _from_confusion(counts)
     scores |= _ranking(probabilities, labels)
-    scores["log_loss"] = _log_loss(probabilities, labels)
+    scores["log_loss"] = log_loss(probabilities, labels)
     scores["ece"] = _calibration_error(probabilities, predicted == labels)
     scores["brier"] = _brier(probabilities, labels)
     if teacher_probabilities is not None:
@@ -73,22 +62,17 @@ def score_tokens(
 
     Args, Raises: as for `score`; a row is a token, a column one of the vocabulary.
     """
-    _check_finite(probabilities)
+    check_finite(probabilities)
     right = probabilities.argmax(axis=1) == labels
     scores: dict[str, float | None] = {"accuracy": float(right.mean())}
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _top_accuracy(probabilities, labels, TOP)
-    log_loss = _log_loss(probabilities, labels)
-    scores |= {"log_loss": log_loss, "perplexity": float(np.exp(log_loss))}
+    nats = log_loss(probabilities, labels)
+    scores |= {"log_loss": nats, "perplexity": float(np.exp(nats))}
     scores["ece"] = _calibration_error(probabilities, right)
     if teacher_probabilities is not None:
         scores["agreement"] = float((probabilities.argmax(axis=1) == teacher_probabilities.argmax(axis=1)).mean())
     return scores
-
-
-def scores_of(task: Task) -> Score:
-    """How a task is scored."""
-    return score_tokens if task == "language-modeling" else score
 
 
 def token_predictions(probabilities: Probabilities, labels: Labels) -> dict[str, NDArray[Any]]:
@@ -97,7 +81,8 @@ def token_predictions(probabilities: Probabilities, labels: Labels) -> dict[str,
     return {"predicted": probabilities.argmax(axis=1), "label_probabilities": own.astype(np.float32)}
 
 
-def _check_finite(probabilities: Probabilities) -> None:
+def check_finite(probabilities: Probabilities) -> None:
+    """Raise Diverged, naming the first item, where a student's answers are not finite."""
     if not np.isfinite(probabilities).all():
         item = int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])
         raise Diverged("the student's answers are not finite", f"item {item} of the split is the first", "lower the lr")
@@ -118,7 +103,7 @@ def roc_points(
     Begins at (0, 0) with threshold infinity. Points on the straight line between their neighbours are left out. A rate
     is NaN where no item could be counted in it.
     """
-    false, true, thresholds = _counts_by_threshold(probabilities[:, class_index], labels == class_index)
+    false, true, thresholds = counts_by_threshold(probabilities[:, class_index], labels == class_index)
     if len(false) > 2:
         bends = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
         kept = np.concatenate(([True], bends, [True]))
@@ -140,11 +125,11 @@ def _from_confusion(counts: NDArray[Any]) -> dict[str, float]:
     right, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     seen = (true + predicted) > 0
     weights = true / true.sum()
-    recall = _ratio(right, true)
+    recall = ratio(right, true)
     by_class = {
-        "precision": _ratio(right, predicted),
+        "precision": ratio(right, predicted),
         "recall": recall,
-        "f1": _ratio(2 * right, true + predicted),
+        "f1": ratio(2 * right, true + predicted),
     }
     micro = float(right.sum() / true.sum())  # one label an item: all three are the accuracy
     scores = {"balanced_accuracy": float(recall[true > 0].mean())}
@@ -155,25 +140,33 @@ def _from_confusion(counts: NDArray[Any]) -> dict[str, float]:
     return scores
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """The share, 0 where the whole is."""
     ratios: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
     return ratios
 
 
 def _ranking(probabilities: Probabilities, labels: Labels) -> dict[str, float | None]:
     num_classes = probabilities.shape[1]
-    areas, precisions = [], []
-    for index in [1] if num_classes == 2 else range(num_classes):
-        false, true, _ = _counts_by_threshold(probabilities[:, index], labels == index)
-        if false[-1] and true[-1]:
-            areas.append(np.trapezoid(np.append(0, true), np.append(0, false)) / (true[-1] * false[-1]))
-            precisions.append(np.diff(np.append(0, true)) @ (true / (true + false)) / true[-1])
-    if not areas:
+    classes = [1] if num_classes == 2 else range(num_classes)
+    each = [area_and_precision(probabilities[:, index], labels == index) for index in classes]
+    known = [pair for pair in each if pair is not None]
+    if not known:
         return {"roc_auc": None, "average_precision": None}
-    return {"roc_auc": float(np.mean(areas)), "average_precision": float(np.mean(precisions))}
+    area, precision = np.mean(known, axis=0).tolist()
+    return {"roc_auc": area, "average_precision": precision}
 
 
-def _counts_by_threshold(
+def area_and_precision(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Area under the ROC curve and average precision; None without both positive and negative items."""
+    false, true, _ = counts_by_threshold(values, positive)
+    if not false[-1] or not true[-1]:
+        return None
+    area = np.trapezoid(np.append(0, true), np.append(0, false)) / (true[-1] * false[-1])
+    return float(area), float(np.diff(np.append(0, true)) @ (true / (true + false)) / true[-1])
+
+
+def counts_by_threshold(
     values: NDArray[np.float64], positive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """False and true positives at each distinct value, from the highest down: equal values fall together."""
@@ -184,7 +177,8 @@ def _counts_by_threshold(
     return last + 1 - true, true, ordered[last]
 
 
-def _log_loss(probabilities: Probabilities, labels: Labels) -> float:
+def log_loss(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean negative log-probability of the label, in nats, clipped as `score` says."""
     epsilon = np.finfo(np.float64).eps
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)
     return float(-np.log(np.clip(own, epsilon, 1 - epsilon)).mean())

@@ -13,6 +13,7 @@ from kdbench.catalog import Catalog, Entry
 from kdbench.data import DatasetInfo
 from kdbench.engine.features import FeatureTap
 from kdbench.engine.seeding import TEACHER_SEED, own_stream
+from kdbench.engine.tasks import kind_of
 from kdbench.errors import KdbenchError, ModelMismatch
 from kdbench.method import ModelInfo, View
 
@@ -44,8 +45,7 @@ def inspect_model(
 ) -> ModelInfo:
     """Run the model once on a few items and report its feature shapes; its state is left as it was.
 
-    Raises: ModelMismatch where it cannot take the inputs, or its logits are not (N, classes); for a language-modeling
-    task (N, L, classes).
+    Raises: ModelMismatch where it cannot take the inputs, or its logits are not of the task's shape, (N, classes) say.
     """
     training, tap = model.training, FeatureTap(model, features, entry.name)
     model.eval()
@@ -60,8 +60,7 @@ def inspect_model(
     finally:
         tap.close()
         model.train(training)
-    tokens = info.input_shape[:1] if info.task == "language-modeling" else ()
-    expected = (len(example), *tokens, info.num_classes)
+    expected = kind_of(info.task).logits_shape(len(example), info)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelMismatch(

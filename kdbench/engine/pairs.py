@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from kdbench.engine.answering import came_trained, check_it_can_serve, only_answers
 from kdbench.engine.models import Maker, Side, build_model, inspect_model
-from kdbench.engine.teachers import came_trained, steps_per_epoch
+from kdbench.engine.teachers import steps_per_epoch
 from kdbench.errors import KdbenchError
-from kdbench.method import Method, Needs, Pair
+from kdbench.method import Method, Pair
 from kdbench.plugins import describe
 
 if TYPE_CHECKING:
@@ -25,13 +26,17 @@ _MODELS_KEPT = 8
 """Untrained models that are kept while one dataset's pairs are looked at: most share their teacher or student."""
 
 
-def make_pair(run: Run, catalog: Catalog, data: RunData, student: nn.Module, teacher: nn.Module, needs: Needs) -> Pair:
-    """Both models with the shapes of the features that are needed. Raises: ModelMismatch."""
-    combo, dataset, recipe = run.combo, data.dataset, run.recipe
+def make_pair(
+    run: Run, catalog: Catalog, data: RunData, student: nn.Module, teacher: nn.Module, method: Method
+) -> Pair:
+    """Both models with the shapes of the features that the method needs. Raises: ModelMismatch, MethodRefused."""
+    combo, dataset, recipe, needs = run.combo, data.dataset, run.recipe, method.needs
+    check_it_can_serve(method, combo.method, teacher, combo.teacher)
     info, teacher_info = dataset.info(combo.student_view), dataset.info(combo.teacher_view)
     entry, teacher_entry = catalog.find("student", combo.student), catalog.find("teacher", combo.teacher)
     example, teacher_example = data.train.student[:2], data.train.teacher[:2]
     items = len(data.train.labels)
+    in_epochs = not (only_answers(teacher) or came_trained(combo, teacher_entry, teacher))
     batch = min(recipe.batch_size, items)
     return Pair(
         dataset=info,
@@ -42,7 +47,7 @@ def make_pair(run: Run, catalog: Catalog, data: RunData, student: nn.Module, tea
         batch_size=batch if batch < 2 * run.devices else batch // run.devices,  # as Peers.share gives them out
         shared_view=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
         teacher_dataset=teacher_info,
-        teacher_recipe=None if came_trained(combo, teacher_entry) else run.teacher_recipe,
+        teacher_recipe=run.teacher_recipe if in_epochs else None,
         maker=Maker(
             catalog,
             {"student": Side(entry, info, example), "teacher": Side(teacher_entry, teacher_info, teacher_example)},
@@ -75,7 +80,7 @@ def refusals(runs: Sequence[Run], context: RunContext) -> dict[str, str]:
             method: Method = context.catalog.find("method", combo.method).load()(**run.params)
             student = model("student", combo.student, combo.student_view, run.fold)
             teacher = model("teacher", combo.teacher, combo.teacher_view, run.fold)
-            method.check(make_pair(run, context.catalog, data, student, teacher, method.needs))
+            method.check(make_pair(run, context.catalog, data, student, teacher, method))
         except KdbenchError as error:
             found[run.run_id] = f"refused before any training: {describe(error)}"
         except Exception:  # noqa: BLE001 - a fault of the plugin's, which the run itself runs into

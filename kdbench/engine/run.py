@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kdbench import kernels
-from kdbench.catalog import Catalog, Entry
+from kdbench.catalog import Catalog
 from kdbench.engine import cost as costs
+from kdbench.engine.answer_metrics import answer_metrics, models_own
+from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
-from kdbench.engine.measures import measure
-from kdbench.engine.metrics import confusion, scores_of, token_predictions
+from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
-from kdbench.engine.teachers import obtain_teacher, probabilities, teacher_source, train_supervised
+from kdbench.engine.tasks import kind_of
+from kdbench.engine.teachers import answers, obtain_teacher, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
+from kdbench.errors import Diverged, KdbenchError, MethodFailed
 from kdbench.method import Method
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
@@ -95,8 +97,14 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     seed_global(run.seed, "student")
     info = data.dataset.info(run.combo.student_view)
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
-    pair = make_pair(run, context.catalog, data, student, teacher.module, method.needs)
+    pair = make_pair(run, context.catalog, data, student, teacher.module, method)
     method.check(pair)
+    teacher_metrics: dict[str, float | None] = {}
+    if peers.first and not run.trial:  # before the training, which may be the teacher's too
+        with clock.phase("teacher"):
+            seen = data.dataset.info(run.combo.teacher_view)
+            measured = measure_teacher(run.measures, context.catalog, teacher, data.test, seen)
+        teacher_metrics = teacher.metrics | measured
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")
@@ -138,16 +146,17 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         **identity(run),
         **scores,
         status="ok",
-        teacher_metrics={} if run.trial else teacher.metrics,
+        teacher_metrics=teacher_metrics,
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
             nonzero_parameters=costs.nonzero_parameters(model),
-            teacher_parameters=costs.parameters(teacher.module),
+            teacher_parameters=_teacher_parameters(teacher.module),
             flops=flops,
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
+            batch_seconds=round(trainer.batch_seconds, 6),
             steps=steps,
             teacher_forward_samples=forward_samples,
         ),
@@ -158,6 +167,11 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         finished=now(),
     )
     return record, predictions
+
+
+def _teacher_parameters(teacher: nn.Module) -> int | None:
+    """Not 0 for a forest: what is in an estimator is not counted in parameters."""
+    return costs.parameters(teacher) or (None if only_answers(teacher) else 0)
 
 
 def _calling(run: Run, trainer: Trainer, part: Callable[[Trainer], T]) -> T:
@@ -187,32 +201,21 @@ def _evaluate(
 
     Of a trial only those on the validation split: what is not computed cannot be tuned on.
     """
-    score = scores_of(data.dataset.task)
-    val_metrics = score(*probabilities(model, data.validation, fabric))
+    kind = kind_of(data.dataset.task)
+    validated = answers(model, data.validation, fabric)
+    val_metrics = kind.score(validated)
     if run.trial:
         return {}, {"val_metrics": val_metrics}
-    answers, labels = probabilities(model, data.test, fabric)
-    metrics = score(answers, labels, teacher_probabilities=teacher.test_probabilities.astype(np.float64))
-    plugin_metrics = {
-        entry.name: _plugin_metric(entry, answers, labels)
-        for entry in catalog.entries("metric")
-        if run.task in entry.metadata.get("tasks", (run.task,)) and entry.metadata.get("of") != "model"
-    }
-    measured = measure(run.measures, catalog, model, data.test)
-    tokens = data.dataset.task == "language-modeling"
-    predictions = token_predictions(answers, labels) if tokens else {"probabilities": answers.astype(np.float32)}
-    return {**predictions, "labels": labels}, {
+    said = answers(model, data.test, fabric)
+    metrics = kind.score(said, teacher.test_probabilities.astype(np.float64))
+    plugin_metrics = answer_metrics(run, catalog, said, validated)
+    info = data.dataset.info(run.combo.student_view)
+    measured = measure(models_own(run.measures, catalog), catalog, model, data.test, info)
+    return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,
-        "confusion": [] if tokens else confusion(answers, labels, len(data.dataset.classes)),
+        "confusion": kind.confusion(said),
     }
-
-
-def _plugin_metric(entry: Entry, answers: NDArray[Any], labels: NDArray[Any]) -> float:
-    try:
-        return float(entry.load()(answers, labels))
-    except Exception as error:
-        raise PluginError(f"metric {entry.name!r} of plugin {entry.plugin!r} failed", describe(error)) from error
 
 
 def _provenance(run: Run, context: RunContext, fabric: Fabric, data: RunData, teacher: Teacher) -> Provenance:

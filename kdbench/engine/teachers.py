@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kdbench.catalog import Entry
-from kdbench.combo import Combo
+from kdbench.engine.answering import came_trained, is_fitted
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.evaluate import predict
-from kdbench.engine.metrics import scores_of
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import TEACHER_SEED, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
-from kdbench.engine.tokens import scored
+from kdbench.engine.tasks import Answers, Truth, kind_of
 from kdbench.engine.train import Trainer, Views
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
 from kdbench.plan import Run
@@ -40,13 +37,8 @@ class Supervised(Method):
         return batch.cross_entropy(student.logits)
 
 
-def came_trained(combo: Combo, entry: Entry) -> bool:
-    """Whether the teacher is loaded from a checkpoint or made with trained weights, rather than trained here."""
-    return combo.teacher_checkpoint is not None or bool(entry.metadata.get("pretrained"))
-
-
 def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: EpochListener) -> Teacher:
-    """The run's teacher from the bank, trained first, in the precision of its own recipe, where the bank has none.
+    """The run's teacher from the bank, where it has none trained first with its own recipe, or fitted.
 
     Raises: ModelMismatch, CheckpointError; Diverged where its training leaves the finite numbers.
     """
@@ -55,20 +47,23 @@ def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: Epoch
     entry, info = context.catalog.find("teacher", combo.teacher), dataset.info(combo.teacher_view)
     seed_global(TEACHER_SEED, "student")
     model = fabric.to_device(build_model(entry, info))
-    train, validation, test = (Views(v.teacher, v.teacher, v.labels) for v in (data.train, data.validation, data.test))
+    train, validation, test = (v.seen_by("teacher") for v in (data.train, data.validation, data.test))
     inspected = inspect_model(model, entry, info, train.student[:2], ())
     if combo.teacher_checkpoint is not None:
         load_weights(model, Path(combo.teacher_checkpoint).expanduser(), entry.name)
-    pretrained = came_trained(combo, entry)
+    pretrained = came_trained(combo, entry, model)
+    fitted = not pretrained and is_fitted(model)
 
     def train_teacher(module: nn.Module) -> TrainedTeacher:
-        if not pretrained:
+        if fitted and is_fitted(module):
+            module.fit(train.student, train.labels)
+        elif not pretrained:
             pair = Pair(info, inspected, None, recipe.epochs, steps_per_epoch(len(train.labels), recipe.batch_size))
             train_supervised("teacher", fabric, pair, train, validation, recipe, TEACHER_SEED, on_epoch)
-        answers, labels = probabilities(module, test, fabric)
-        return TrainedTeacher(scores_of(dataset.task)(answers, labels), answers.astype(np.float32))
+        found = answers(module, test, fabric)
+        return TrainedTeacher(kind_of(dataset.task).score(found), found.values.astype(np.float32))
 
-    made_by = weights_fingerprint(model) if pretrained else recipe
+    made_by = weights_fingerprint(model) if pretrained else model.definition if is_fitted(model) else recipe
     together = (run.devices,) if run.devices > 1 and not pretrained else ()
     key = teacher_key(
         entry.name, info.view, dataset.fingerprint, run.fold, run.folds, made_by, run.device_kind, run.deterministic,
@@ -116,13 +111,9 @@ def teacher_source(
     return LiveTeacher(teacher.module, needs, name, trains=False)
 
 
-def probabilities(model: nn.Module, data: Views, fabric: Fabric) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Class probabilities (R, C) and labels (R,) of the items, or of the tokens that are scored.
-
-    Evaluation mode, softmax in float64 (which Apple's GPUs lack) on the CPU.
-    """
-    logits, labels = scored(predict(model, data.student, fabric), data.labels)
-    return logits.cpu().double().softmax(1).numpy(), labels.cpu().numpy()
+def answers(model: nn.Module, data: Views, fabric: Fabric) -> Answers:
+    """What the model says of a split, in evaluation mode, beside what is right."""
+    return kind_of(data.task).answers(predict(model, data.student, fabric), Truth(data.labels, data.targets))
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:

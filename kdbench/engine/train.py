@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from kdbench.data import Task
 from kdbench.engine.evaluate import evaluate
 from kdbench.engine.features import FeatureTap
 from kdbench.engine.loss_terms import Logs, mean_terms, total_loss
@@ -35,23 +36,26 @@ OnEpoch = Callable[[int, Logs], None]
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """A split on the device as both models see it."""
+    """A split on the device as both models see it, and what is right: the labels, or the targets of retrieval."""
 
     student: Tensor
     teacher: Tensor
     labels: Tensor
+    task: Task = "multiclass"
+    targets: Tensor | None = None
 
     @classmethod
-    def of(cls, split: Split, student: str, teacher: str, device: torch.device) -> Views:
+    def of(cls, split: Split, student: str, teacher: str, device: torch.device, task: Task) -> Views:
         """The split's tensors, moved once."""
         inputs = split.inputs[student].to(device)
         other = inputs if teacher == student else split.inputs[teacher].to(device)
-        return cls(inputs, other, split.labels.to(device))
+        targets = None if split.targets is None else split.targets.to(device)
+        return cls(inputs, other, split.labels.to(device), task, targets)
 
     def seen_by(self, view: View) -> Views:
         """The split as one of the models sees it, for both."""
         inputs = self.student if view == "student" else self.teacher
-        return Views(inputs, inputs, self.labels)
+        return replace(self, student=inputs, teacher=inputs)
 
 
 class Trainer:
@@ -79,7 +83,7 @@ class Trainer:
         self.on_epoch = on_epoch
         self.history: list[Logs] = []
         self.steps = self.samples = 0
-        self.seconds = 0.0
+        self.seconds = self.batch_seconds = 0.0
         self.selected_epoch: int | None = None
         self.peers = Peers(fabric)
         self.model: nn.Module = pair.student.module
@@ -120,7 +124,8 @@ class Trainer:
 
     def _follow_student(self) -> None:
         """Optimiser, hooks and average of the model that is the student now."""
-        self._trained = [p for p in self._parameters() if p.requires_grad]
+        self._by_module = self._parameters()
+        self._trained = [p for parameters in self._by_module for p in parameters]
         self.optimizer: Any = None  # a model without parameters to train can be scored all the same
         if self._trained:
             self.optimizer = make_optimizer(self._trained, self.recipe, undecayed=self.method.undecayed())
@@ -156,12 +161,12 @@ class Trainer:
         """How many items the teacher, and models that took its place, were run on."""
         return sum(source.forward_samples for source in self._teachers)
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _parameters(self) -> list[list[nn.Parameter]]:
+        """What the student's optimiser trains, by module: the student, the method's own, a teacher that learns too."""
         owned = {id(p) for o in self.method_optimizers.values() for g in o.param_groups for p in g["params"]}
-        modules = [self.model, *([self.method.module] if self.method.module is not None else [])]
-        if self.method.trains_teacher and self.teacher.module is not None:
-            modules.append(self.teacher.module)
-        return [p for module in modules for p in module.parameters() if id(p) not in owned]
+        teacher = self.teacher.module if self.method.trains_teacher else None
+        modules = [module for module in (self.model, self.method.module, teacher) if module is not None]
+        return [[p for p in module.parameters() if p.requires_grad and id(p) not in owned] for module in modules]
 
     def _join_peers(self) -> None:
         """Begin with the first process's weights and an own random stream (dropout); share batch norm's statistics."""
@@ -230,7 +235,7 @@ class Trainer:
         to an item does not depend on the number of processes.
         """
         data, size = self.train_data, self.recipe.batch_size
-        items = len(data.labels)
+        items, started = len(data.labels), time.perf_counter()
         order_stream = generator(self.seed, "order", epoch)
         order = torch.randperm(items, generator=order_stream).to(data.labels.device)
         shared = data.teacher is data.student
@@ -255,7 +260,13 @@ class Trainer:
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._lr
-            yield Batch(inputs, teacher_inputs, data.labels[index], index, done / self.total_steps, epoch)
+            batch = Batch(
+                inputs, teacher_inputs, data.labels[index], index, done / self.total_steps, epoch, data.task,
+                None if data.targets is None else data.targets[index],
+            )  # fmt: skip
+            self.batch_seconds += time.perf_counter() - started
+            yield batch
+            started = time.perf_counter()
 
     def student_outputs(self, batch: Batch) -> Outputs:
         """The student's logits and features on the batch, with autograd."""
@@ -309,10 +320,14 @@ class Trainer:
         return {name: term.detach() for name, term in terms.items()}
 
     def _clip(self, norm: float) -> None:
+        """Each module by itself: the student's step does not depend on how steep its peers' losses are."""
+        student, *others = self._by_module
         if self._plain:
-            nn.utils.clip_grad_norm_(self._trained, norm)
+            nn.utils.clip_grad_norm_(student, norm)
         else:  # half precision: of the gradients as they are without the loss's scale; the scaler skips infinite ones
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=norm, error_if_nonfinite=False)
+        for parameters in others:  # the scale is out of theirs too by now: the optimiser is the same
+            nn.utils.clip_grad_norm_(parameters, norm)
 
     def generator(self, *purpose: object) -> torch.Generator:
         """A random stream on the CPU that depends on the run's seed and the purpose alone."""

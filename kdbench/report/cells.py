@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from kdbench.metric_info import metric_format
 from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, Leaderboard, Row
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def columns(board: Leaderboard) -> list[Column]:
             1,
             carries_mark=True,
         ),
+        Column("published_difference", "Δ to paper", [_to_paper(board, row) for row in rows], 2),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
         *(
             _column(name, _titled(name), [row.metrics.get(name) for row in rows], metric_format(name), importance)
@@ -166,6 +168,8 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
             f"Δ: mean difference from {one_line(board.baseline)} at the same seeds, with its paired 95% interval; "
             f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"
         )
+    if "published_difference" in keys:
+        yield "Δ to paper: mean − the published figure (in parentheses), whose source and protocol are in the notes"
     if "gap_recovered" in keys:
         yield "gap recovered: Δ as a share of teacher − baseline"
     if "step_time" in keys:
@@ -189,16 +193,6 @@ def _titled(name: str) -> str:
     return one_line(name) if info is None else f"{info.title} %" if info.percent else info.title
 
 
-def metric_format(name: str, *, signed: bool = False) -> Callable[[float], str]:
-    """How a value of the metric is written: as a percentage without its sign where it is one."""
-    from kdbench.metric_info import METRICS
-
-    sign = "+" if signed else ""
-    if name in METRICS and METRICS[name].percent:
-        return lambda value: f"{100 * value:{sign}.2f}"
-    return lambda value: f"{value:{sign}.4f}" if abs(value) < 1e4 else f"{value:{sign}.4g}"
-
-
 def _mean(board: Leaderboard, row: Row) -> str:
     show = metric_format(board.metric)
     if row.mean is None:
@@ -213,6 +207,16 @@ def _difference(board: Leaderboard, row: Row) -> str:
     half = row.difference_half_width
     ends = f" [{show(row.difference - half)}, {show(row.difference + half)}]" if half is not None else ""
     return show(row.difference) + ends
+
+
+def _to_paper(board: Leaderboard, row: Row) -> str:
+    """`+0.31 (74.92)`: the difference, and the paper's figure."""
+    if row.published is None:
+        return NOTHING
+    figure = f"({metric_format(board.metric)(row.published)})"
+    if row.published_difference is None:
+        return f"{NOTHING} {figure}"
+    return f"{metric_format(board.metric, signed=True)(row.published_difference)} {figure}"
 
 
 def _runs(row: Row) -> str:

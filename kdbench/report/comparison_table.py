@@ -6,7 +6,8 @@ import io
 import shutil
 from itertools import groupby
 
-from kdbench.report.cells import NOTHING, metric_format, one_line
+from kdbench.metric_info import metric_format
+from kdbench.report.cells import NOTHING, one_line
 from kdbench.report.comparison import Change, Comparison
 
 _STYLES = {"better": "bold green", "worse": "bold red", "new": "cyan", "gone": "cyan", "unclear": "yellow"}

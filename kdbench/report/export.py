@@ -24,7 +24,8 @@ BOARD_COLUMNS = (
 ROW_COLUMNS = (
     "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged",
     "timeout", "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
-    "p_value", "p_holm", "effect_size", "kd_difference", "kd_difference_half_width", "gap_recovered", "student_source",
+    "p_value", "p_holm", "effect_size", "kd_difference", "kd_difference_half_width", "gap_recovered", "published",
+    "published_difference", "published_source", "published_protocol", "published_teacher", "student_source",
     "parameters", "nonzero_parameters", "bytes", "inference_samples_per_s", "latency_ms_p50", "train_samples_per_s",
     "train_seconds", "step_time", "train_memory",
 )  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kdbench.records import Summary
     from kdbench.store import Store
 
-FORMATS = ("table", "md", "csv", "json", "html")
+FORMATS = ("table", "md", "csv", "json", "latex", "html")
 """The built-in ones; a plugin's format of the same name is not reached."""
 
 
@@ -35,10 +35,10 @@ def render(
 
     Args:
         boards: what to show.
-        format: "table", "md", "csv", "json", "html", or a report format that a plugin registered.
+        format: one of `FORMATS`, or a report format that a plugin registered.
         width, color: for "table": the columns of the terminal (asked of it where None), and whether to use colours.
         catalog: where the formats of plugins are looked up.
-        not_run: what was selected and did not run; "csv", "html" and the formats of plugins leave it out.
+        not_run: what was selected and did not run; "csv", "latex", "html" and the formats of plugins leave it out.
         summaries: for "html": the runs that the boards were made from.
         store: for "html": where the histories and predictions of these runs are.
 
@@ -61,6 +61,10 @@ def render(
             from kdbench.report.export import render_json
 
             return render_json(boards, not_run)
+        case "latex":
+            from kdbench.report.latex import render_latex
+
+            return render_latex(boards)
         case "html":
             return _render_page(boards, catalog, summaries, store)
     return _render_with_plugin(boards, _plugin_format(format, catalog))

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from kdbench.errors import UnknownName
+from kdbench.metric_info import METRICS, metric_format
 from kdbench.names import did_you_mean
 from kdbench.records import Summary
 from kdbench.report.grouping import RowRuns, group, paired_values, rows_of
 from kdbench.report.labels import board_title, row_labels, settings_text
 from kdbench.report.notes import board_notes
+from kdbench.report.published import published_notes
 from kdbench.report.statistics import Interval, mean_interval, paired_interval
 from kdbench.statistics import cohen_dz, holm, paired_test
 
@@ -69,6 +71,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     gap_recovered: float | None
     """difference / (teacher - baseline): 0 is as good as the baseline, 1 as the teacher. None where the teacher leads
     the baseline by no more than the half-width of the baseline's interval, for the quotient is then noise."""
+    published: float | None
+    """What a paper reports for this row in the board's metric."""
+    published_difference: float | None
+    """mean - the published figure."""
+    published_source: str | None
+    """The paper and its table."""
+    published_protocol: str | None
+    """What the figure is: of how many runs, which epoch, which split."""
+    published_teacher: float | None
+    """The paper's figure for its teacher."""
     metrics: dict[str, float]
     """The mean of each metric over the runs that have it."""
     student_source: str
@@ -173,8 +185,6 @@ def check_metric(metric: str, records: list[Summary]) -> None:
 def _leaderboard(
     records: list[Summary], metric: str | None, baseline: str, lower_is_better: Collection[str], versions: int
 ) -> Leaderboard:
-    from kdbench.metric_info import METRICS
-
     metric = metric or _default_metric(records)
     info = METRICS.get(metric)
     higher = info.higher_is_better if info else metric.partition(":")[0] not in lower_is_better
@@ -193,6 +203,7 @@ def _leaderboard(
             baselines.get(row.recipe_key),
             references.get(row.recipe_key),
             teacher.mean if teacher else None,
+            metric,
             higher,
         )
         for row, label in zip(runs, labels, strict=True)
@@ -242,6 +253,7 @@ def _leaderboard(
             folds=first.folds,
             versions=versions,
             repeated=repeated,
+            published=published_notes(rows, metric_format(metric)),
         ),
     )
 
@@ -267,6 +279,7 @@ def _row(
     baseline: RowRuns | None,
     reference: RowRuns | None,
     teacher: float | None,
+    metric: str,
     higher: bool,
 ) -> Row:
     first, records = runs.first, list(runs.by_seed.values())
@@ -278,6 +291,7 @@ def _row(
     difference, from_reference = paired_interval(pairs), paired_interval(paired_values(runs, reference))
     test = paired_test(pairs)
     better, worse = verdict(difference, higher)
+    published = next((figure for r in records for figure in r.published if figure.metric == metric), None)
     return Row(
         label=label,
         method=first.method,
@@ -305,6 +319,11 @@ def _row(
         kd_difference=from_reference.mean if from_reference else None,
         kd_difference_half_width=from_reference.half_width if from_reference else None,
         gap_recovered=_gap_recovered(difference, baseline, teacher, higher),
+        published=published.value if published else None,
+        published_difference=interval.mean - published.value if interval and published else None,
+        published_source=published.source if published else None,
+        published_protocol=published.protocol if published else None,
+        published_teacher=published.teacher if published else None,
         metrics=_means([r.metrics for r in done]),
         student_source=first.student_source,
         parameters=_median_count(r.cost.parameters for r in done),

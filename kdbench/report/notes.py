@@ -27,6 +27,7 @@ def board_notes(
     folds: int | None,
     versions: int,
     repeated: int,
+    published: Sequence[str],
 ) -> list[str]:
     """The notes of one leaderboard.
 
@@ -42,12 +43,14 @@ def board_notes(
         folds: of the cross-validation.
         versions: how many contents its dataset had over the runs.
         repeated: runs left out because another has the same seed and fold.
+        published: what is to be said of the published figures beside its rows.
     """
     return [
         *_about_seeds(seeds, folds),
         *_about_rows(constant, without_baseline, baseline, unfinished=unfinished, repeated=repeated),
         *_about_many(supported),
         *_about_sizes(compressed),
+        *published,
         *_about_conditions(records, versions),
     ]
 

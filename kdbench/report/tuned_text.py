@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.cells import NOTHING, Column, metric_format, not_run_lines, one_line
+from kdbench.metric_info import metric_format
+from kdbench.report.cells import NOTHING, Column, not_run_lines, one_line
 from kdbench.report.labels import settings_text
 from kdbench.report.markdown import escape, table_line
 from kdbench.report.terminal import Block, fitting, print_blocks, terminal_width

@@ -28,6 +28,13 @@ def kdbench_register_methods(register):
         summary="the teacher's softened probabilities",
     )
     register(
+        "binary_kd",
+        "kdbench_classic.independent:IndependentLabels",
+        family="logit",
+        source="Hinton et al. (2015)",
+        summary="soft targets of labels that do not exclude each other, each by itself",
+    )
+    register(
         "logit_mse",
         "kdbench_classic.logits:LogitRegression",
         family="logit",

@@ -13,6 +13,7 @@ class FitNet(kdbench.Method):
     size are resized by average pooling.
     """
 
+    tasks = kdbench.ITEM_TASKS
     student_layer: str = "middle"
     teacher_layer: str = "middle"
     weight: Annotated[float, kdbench.Meta(ge=0)] = 100.0

@@ -16,6 +16,7 @@ class ContrastiveCrossModal(LayerPairs):
     item's own class. Weight, τ and size are those of `crd`.
     """
 
+    tasks = ("binary", "multiclass", "retrieval")
     name = "contrastive_crossmodal"
     relational = True
     weight: Annotated[float, kdbench.Meta(gt=0)] = 0.8

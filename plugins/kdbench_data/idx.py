@@ -6,12 +6,12 @@ import gzip
 import math
 import struct
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 import kdbench
-from kdbench_data import FASHION_FIX, MNIST_FIX, places
+from kdbench_data import FASHION_MNIST, MNIST, places
 
 ARTICLES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -26,7 +26,7 @@ def fashion_mnist() -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData.
     """
-    return _named("fashion-mnist", ARTICLES, "MIT, Zalando SE", FASHION_FIX)
+    return _named("fashion-mnist", ARTICLES, "MIT, Zalando SE", FASHION_MNIST)
 
 
 def mnist() -> kdbench.Data:
@@ -34,7 +34,7 @@ def mnist() -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData.
     """
-    return _named("mnist", DIGITS, "CC BY-SA 3.0, Yann LeCun and Corinna Cortes", MNIST_FIX)
+    return _named("mnist", DIGITS, "CC BY-SA 3.0, Yann LeCun and Corinna Cortes", MNIST)
 
 
 def idx_directory(argument: str) -> kdbench.Data:
@@ -92,11 +92,14 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def _named(name: str, classes: tuple[str, ...], licence: str, fix: str) -> kdbench.Data:
+def _named(name: str, classes: tuple[str, ...], licence: str, source: kdbench.Source) -> kdbench.Data:
     directory = next((place for place in places.candidates(name) if _complete(place)), None)
     if directory is None:
-        looked = ", ".join(map(str, places.candidates(name)))
-        raise kdbench.DataNotAvailable(f"dataset {name!r} is not on this machine", f"looked in {looked}", fix)
+        try:
+            directory = kdbench.source_path(source) / PurePosixPath(source.files[0]).parent
+        except kdbench.DataNotAvailable as error:
+            looked = ", ".join(map(str, places.candidates(name)))
+            raise kdbench.DataNotAvailable(error.what, f"{error.why}; looked in {looked}", error.fix) from error
     images, labels, split = read_directory(directory)
     return kdbench.Data(
         images, labels, classes, split=split, preprocess="image", source=str(directory), licence=licence

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,57 +19,115 @@ def npz(argument: str) -> kdbench.Data:
     """`npz:FILE`: arrays `train_images`, `train_labels`, and `val_`, `test_` ones (MedMNIST), or `x` and `y`.
 
     Images are (N, H, W) or (N, H, W, 3), as MedMNIST has them, and uint8; other arrays are taken as tables. Labels are
-    (N,) or (N, 1); one column per label (multi-label) is refused.
+    (N,) or (N, 1); several columns are for `npz-multilabel:FILE`.
     Raises: DataNotAvailable, InvalidData.
     """
-    name = f"npz:{argument}"
-    path = places.existing(argument, "npz")
+    return read_npz(f"npz:{argument}", places.existing(argument, "npz"))
+
+
+def npz_multilabel(argument: str) -> kdbench.Data:
+    """`npz-multilabel:FILE`: the same arrays with labels (N, C), 1 where an item has the label, else 0.
+
+    Raises: DataNotAvailable, InvalidData.
+    """
+    return read_npz(f"npz-multilabel:{argument}", places.existing(argument, "npz-multilabel"), multilabel=True)
+
+
+def read_npz(name: str, path: Path, *, classes: Sequence[str] | None = None, multilabel: bool = False) -> kdbench.Data:
+    """The dataset `name` from a file. With `classes` its labels are their indices; else they are told by the labels.
+
+    Raises: InvalidData, naming the file, the array and the row.
+    """
     try:
         with np.lib.npyio.NpzFile(path, allow_pickle=False) as archive:
             arrays = dict(archive.items())
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise kdbench.InvalidData(f"{path} is not a NumPy archive that can be read", str(error)) from error
     parts = {part: split for part, split in SPLITS.items() if f"{part}_images" in arrays}
     if parts:
         inputs = [arrays[f"{part}_images"] for part in parts]
-        labels = [
-            _labels(name, arrays, f"{part}_labels", len(array)) for part, array in zip(parts, inputs, strict=True)
-        ]
+        keys = [f"{part}_labels" for part in parts]
         if len({array.shape[1:] for array in inputs}) > 1:
             raise kdbench.InvalidData(f"dataset {name!r}: the images of its splits differ in shape")
         values, split = np.concatenate(inputs), np.repeat(list(parts.values()), list(map(len, inputs)))
     elif "x" in arrays:
-        values, split = arrays["x"], None
-        labels = [_labels(name, arrays, "y", len(values))]
+        inputs, keys, values, split = [arrays["x"]], ["y"], arrays["x"], None
     else:
         raise kdbench.InvalidData(
             f"dataset {name!r} has neither 'train_images' nor 'x'",
             f"its arrays: {', '.join(sorted(arrays)) or 'none'}",
             "save with numpy.savez(FILE, x=inputs, y=labels)",
         )
-    indices, classes = encode_labels(name, np.concatenate(labels))
+    labels = [
+        (_columns if multilabel else _labels)(name, arrays, key, len(array))
+        for key, array in zip(keys, inputs, strict=True)
+    ]
+    if classes is not None:
+        limit = 2 if multilabel else len(classes)
+        for key, part in zip(keys, labels, strict=True):
+            _check_listed(path, key, part, limit)
+    indices, names = _encoded(name, np.concatenate(labels), classes, multilabel)
     image = values.dtype == np.uint8 and values.ndim in {3, 4}
     if image and values.ndim == 4:
         values = values.transpose(0, 3, 1, 2)
     return kdbench.Data(
         values,
         indices,
-        classes,
-        task="binary" if len(classes) == 2 else "multiclass",
+        names,
+        task="multilabel" if multilabel else "binary" if len(names) == 2 else "multiclass",
         split=split,
         preprocess="image" if image else "standardize",
-        source=argument,
+        source=str(path),
     )
 
 
-def _labels(name: str, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
+def _encoded(
+    name: str, labels: np.ndarray, classes: Sequence[str] | None, multilabel: bool
+) -> tuple[np.ndarray, list[str]]:
+    if classes is None and not multilabel:
+        return encode_labels(name, labels)
+    names = list(classes) if classes is not None else [str(number) for number in range(labels.shape[1])]
+    if multilabel and labels.shape[1] != len(names):
+        raise kdbench.InvalidData(f"dataset {name!r} has {labels.shape[1]} labels an item, not {len(names)}")
+    return labels.astype(np.int64), names
+
+
+def _check_listed(path: Path, key: str, labels: np.ndarray, limit: int) -> None:
+    """Integers in [0, limit)."""
+    if labels.dtype.kind not in "biu":
+        raise kdbench.InvalidData(f"{path}: {key} holds {labels.dtype}", "labels are integers")
+    outside = np.argwhere((labels < 0) | (labels >= limit))
+    if len(outside):
+        raise kdbench.InvalidData(
+            f"{path}: {key}, row {outside[0][0]}, is not in the list of classes",
+            f"it has {labels[tuple(outside[0])]}; labels go from 0 to {limit - 1}",
+        )
+
+
+def _array(name: str, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in arrays:
         raise kdbench.InvalidData(f"dataset {name!r} has no array {key!r}", f"its arrays: {', '.join(sorted(arrays))}")
-    labels = arrays[key]
+    return arrays[key]
+
+
+def _labels(name: str, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
+    labels = _array(name, arrays, key)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (items,):
+        several = labels.ndim == 2 and len(labels) == items
         raise kdbench.InvalidData(
-            f"dataset {name!r}: {key} has shape {labels.shape} for {items} items", "one class per item is needed"
+            f"dataset {name!r}: {key} has shape {labels.shape} for {items} items",
+            "one class per item is needed",
+            f"for several labels an item: npz-multilabel:{name.partition(':')[2]}" if several else "",
+        )
+    return labels
+
+
+def _columns(name: str, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
+    labels = _array(name, arrays, key)
+    if labels.ndim != 2 or len(labels) != items:
+        raise kdbench.InvalidData(
+            f"dataset {name!r}: {key} has shape {labels.shape} for {items} items", "one column per label is needed"
         )
     return labels

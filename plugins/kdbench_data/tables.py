@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 import kdbench
-from kdbench_data import INSTALL_HUB, pictures, places
+from kdbench_data import INSTALL_HUB, memory, pictures, places
 from kdbench_data.folders import SPLITS
 
 OPTIONS = ("label", "image", "size")
@@ -74,6 +74,13 @@ def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None]:
     if not files:
         raise kdbench.DataNotAvailable(
             f"dataset {name!r} is not on this machine", f"{root} holds no .parquet file", "check the path"
+        )
+    stored, room = sum(file.stat().st_size for file in files), memory.available_bytes()
+    if room is not None and stored > room:
+        raise kdbench.InvalidData(
+            f"dataset {name!r} does not fit into memory",
+            f"its files take {stored / 1e9:,.1f} GB, and tables are read whole; {room / 1e9:,.1f} GB are free",
+            f"pictures: 'hf:{root}?size=32' reads them one by one; or a directory with fewer files",
         )
     frames, splits = [], []
     for file in files:

@@ -22,6 +22,7 @@ class ContrastiveRepresentation(LayerPairs):
     there are more. It takes 2 · items · size floats. pool="batch" takes the batch's other items, with gradient.
     """
 
+    tasks = ("binary", "multiclass")
     name = "crd"
     weight: Annotated[float, kdbench.Meta(ge=0)] = 0.8
     temperature: Annotated[float, kdbench.Meta(ge=0.01), kdbench.Search(0.02, 0.5, log=True)] = 0.07

@@ -16,6 +16,7 @@ class LayerPairs(kdbench.Method):
     where its modules end in batch norm of the teacher's shape, which has no variance of a single number.
     """
 
+    tasks = kdbench.ITEM_TASKS
     name: ClassVar[str]
     maps: ClassVar[bool] = False
     relational: ClassVar[bool] = False

@@ -47,6 +47,13 @@ class StagedNet(nn.Module):
         logits: Tensor = self.fc(self.head(x))
         return logits
 
+    def tail(self, path: str) -> nn.Module | None:
+        """The model's own modules from a stage's output to the logits; None for a module that is no stage."""
+        if path not in self.stage_names:
+            return None
+        after = self.stage_names[self.stage_names.index(path) + 1 :]
+        return nn.Sequential(*(getattr(self, name) for name in after), self.head, self.fc)
+
 
 def image_shape(model: str, info: DatasetInfo) -> tuple[int, int, int]:
     """The dataset's (C, H, W), once checked to be large enough for an image model.

@@ -24,6 +24,11 @@ METHODS = {
         "Guo et al. (2020)",
         "students that learn together from the best of them at each item; no teacher",
     ),
+    "one": Registration(
+        "native:NativeEnsemble",
+        "Lan et al. (2018)",
+        "branches of one student that learn from their gated ensemble; no teacher",
+    ),
     "online_teacher": Registration(
         "learning:LearningTeacher",
         "after Zhang et al. (2018)",

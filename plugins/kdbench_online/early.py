@@ -25,7 +25,7 @@ class EarlyStoppedKD(Soft):
         """Refuse to train anew a teacher that came trained."""
         if self.teacher_fraction < 1 and pair.teacher_recipe is None:
             raise kdbench.MethodRefused(
-                "method 'early_stop_kd' cannot serve this pair: its teacher came trained",
+                "method 'early_stop_kd' cannot serve this pair: its teacher came trained, or was fitted at once",
                 f"teacher_fraction={self.teacher_fraction} asks for one of {pair.teacher.name!r} that stopped early",
                 "leave teacher_checkpoint out, or set teacher_fraction to 1",
             )

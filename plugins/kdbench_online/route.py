@@ -25,7 +25,7 @@ class RouteConstrained(Soft):
         """Refuse a teacher whose training cannot be done again."""
         if pair.teacher_recipe is None:
             raise kdbench.MethodRefused(
-                "method 'progressive' cannot serve this pair: its teacher came trained",
+                "method 'progressive' cannot serve this pair: its teacher came trained, or was fitted at once",
                 f"it distils from {pair.teacher.name!r} at earlier points of its training",
                 "leave teacher_checkpoint out, or choose another method: kdbench list methods",
             )

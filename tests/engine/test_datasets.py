@@ -37,7 +37,7 @@ class TestRefusals:
         [
             ({"classes": ["a"]}, "declares 1 class"),
             ({"classes": ["a", "b", "a"]}, "declares class 'a' twice"),
-            ({"task": "retrieval"}, "has task 'retrieval'"),
+            ({"task": "span-qa"}, "has task 'span-qa'"),
             ({"task": "binary"}, "is binary but declares 3 classes"),
             ({"inputs": {}}, "has no inputs"),
             ({"inputs": np.zeros((60, 0))}, "view 'input' is empty"),

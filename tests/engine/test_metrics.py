@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from kdbench.engine.metrics import confusion, roc_points, score, score_tokens
+from kdbench.engine.multilabel_metrics import score_labels
+from kdbench.engine.retrieval_metrics import score_search, score_verification
 from kdbench.errors import Diverged
 from kdbench.metric_info import METRICS
 
@@ -147,4 +149,6 @@ def test_every_metric_is_described_and_every_description_is_of_a_metric():
     p = np.random.default_rng(0).dirichlet(np.ones(7), 50)
     labels = np.arange(50) % 7
     found = [each(p, labels, teacher_probabilities=p) for each in (score, score_tokens)]
+    found.append(score_labels(p, (p > 0.1).astype(int)))
+    found += [score_search(p, p, labels), score_verification(p, labels)]
     assert set().union(*found) == set(METRICS)

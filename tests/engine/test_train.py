@@ -145,6 +145,28 @@ def test_gradients_are_clipped_to_the_recipes_norm():
     assert float(moved.norm()) == pytest.approx(0.25 * rate, rel=1e-4)
 
 
+def test_a_methods_own_modules_are_clipped_by_themselves():
+    class Peer(Method):
+        def build(self, pair):
+            return nn.Linear(4, 3)
+
+        def loss(self, batch, student, teacher):
+            return {"ce": batch.cross_entropy(student.logits), "peer": self.steep * self.module.weight.square().sum()}
+
+    steps, plain = {}, {"clip_norm": 0.01, "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+    for steep in (0.0, 1e4):
+        method = Peer()
+        method.steep = steep
+        made = trainer(method, recipe=plain)
+        student, peer = made.model[0].weight.detach().clone(), method.module.weight.detach().clone()
+        made.method.step(made, next(iter(made.batches(0))))
+        steps[steep] = made.model[0].weight.detach() - student, method.module.weight.detach() - peer
+    assert steps[1e4][0].equal(steps[0.0][0]), "the student's step is that without the steep peer"
+    assert steps[1e4][0].any()
+    rate = made.optimizer.param_groups[0]["lr"]
+    assert float(steps[1e4][1].norm()) == pytest.approx(0.01 * rate, rel=1e-4)
+
+
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights():
     seen = []
 

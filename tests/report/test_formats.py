@@ -18,8 +18,10 @@ from kdbench.records import Provenance, Throughput
 from kdbench.report.cells import count, one_line
 from kdbench.report.export import BOARD_COLUMNS, ROW_COLUMNS
 from kdbench.report.formats import FORMATS, check_format, render
+from kdbench.report.latex import escape as escape_latex
 from kdbench.report.leaderboard import leaderboards
 from kdbench.report.markdown import escape
+from kdbench.report.parquet import render_parquet
 
 MISSING = NotRun("digits/timm:x->small/kd", "timm is not installed", "pip install 'kdbench[timm]'")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -222,13 +224,13 @@ def test_a_plugins_format_that_fails_is_named_with_its_plugin(boards, target, wh
 
 def test_an_unknown_format_is_refused_with_a_suggestion(boards):
     catalog = Catalog()
-    catalog.add("report_format", "latex", str, "mine", {})
-    for refused in (lambda: render(boards, "ltx", catalog=catalog), lambda: check_format("latx", catalog)):
-        with pytest.raises(UnknownName, match="did you mean 'latex'") as caught:
+    catalog.add("report_format", "slides", str, "mine", {})
+    for refused in (lambda: render(boards, "slids", catalog=catalog), lambda: check_format("slydes", catalog)):
+        with pytest.raises(UnknownName, match="did you mean 'slides'") as caught:
             refused()
-        assert "known: table, md, csv, json, html, latex" in caught.value.fix
+        assert "known: table, md, csv, json, latex, html, slides" in caught.value.fix
     check_format("md", None)
-    check_format("latex", catalog)
+    check_format("slides", catalog)
 
 
 def test_metrics_of_plugins_have_a_column_where_a_run_has_them(runs):
@@ -239,3 +241,49 @@ def test_metrics_of_plugins_have_a_column_where_a_run_has_them(runs):
     place = table["method"].index("robust_accuracy:0.1")
     assert (table["scratch"][place], table["kd"][place]) == ("–", "0.5000")
     assert "robust_accuracy:0.1" not in table_of(render(leaderboards(plain), "md"))["method"]
+
+
+def test_latex_is_a_table_with_every_special_sign_escaped(boards, runs):
+    boards += leaderboards(runs("kd", [0.9, 0.8], dataset=HOSTILE, student="a_b & {c} $x$ 50% #1 ~^"))
+    text = render(boards, "latex")
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == len(boards)
+    shown = [line for line in text.splitlines() if not line.startswith("%")]
+    rows = [line for line in shown if line.endswith(r" \\")]
+    for row in (row for board in boards for row in board.rows):
+        label = escape_latex(row.label)
+        assert any(line.startswith((label, rf"\textbf{{{label}}}")) for line in rows)
+    assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows[: len(boards[0].rows) + 1]}) == 1
+    assert r"\textbf{85.75 $\pm$ 2.72}" in text
+    assert r"a\_b \& \{c\} \$x\$ 50\% \#1 \textasciitilde{}\textasciicircum{}" in text
+    # Whatever is left of a name after its escapes is no command and ends no line.
+    assert all("\x1b" not in line for line in shown)
+    assert render([], "latex") == "% No runs.\n"
+
+
+def test_parquet_has_the_lines_of_the_csv_with_their_types(boards):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pd.read_parquet(io.BytesIO(render_parquet(boards)))
+    lines = list(csv.DictReader(io.StringIO(render(boards, "csv"))))
+    assert list(frame.columns) == list(lines[0])
+    assert len(frame) == len(lines)
+    for place, line in enumerate(lines):
+        for name, cell in line.items():
+            value = frame[name].iloc[place]
+            if cell == "":
+                assert pd.isna(value) or value == "", name
+            elif cell in {"true", "false"}:
+                assert bool(value) == (cell == "true")
+            elif isinstance(value, str):
+                assert cell == value, name
+            else:
+                assert float(cell) == pytest.approx(float(value)), name
+    assert frame["better"].dtype == "boolean"
+    assert frame["n"].dtype == "Int64"
+
+
+@pytest.mark.parametrize("width", [45, 80, 200])
+def test_a_table_without_colours_is_the_coloured_one_without_its_colours(boards, runs, width):
+    boards += leaderboards(runs("日本語 \u200f\u05e2\u05d1\u05e8" * 3, [0.9, 0.8]) + runs("scratch", [0.7, 0.6]))
+    plain, coloured = (render(boards, "table", width=width, color=color) for color in (False, True))
+    assert plain.splitlines() == [ANSI.sub("", line).rstrip() for line in coloured.splitlines()]

@@ -271,7 +271,9 @@ class TestIdx:
         monkeypatch.setenv("KDBENCH_DATA", str(directory / "elsewhere"))
         monkeypatch.setattr("kdbench_data.places.SYSTEM", directory / "nowhere")
         monkeypatch.chdir(directory)
-        with pytest.raises(kdbench.DataNotAvailable, match=r"(?s)looked in .*elsewhere/fashion-mnist.*apt-get install"):
+        with pytest.raises(
+            kdbench.DataNotAvailable, match=r"(?s)looked in .*elsewhere/fashion-mnist.*kdbench data fetch fashion-mnist"
+        ):
             fashion_mnist()
 
     def test_one_missing(self, directory):

@@ -19,6 +19,7 @@ from kdbench_online.early import EarlyStoppedKD
 from kdbench_online.feedback import AdaptiveKD
 from kdbench_online.generations import BornAgain
 from kdbench_online.learning import LearningTeacher
+from kdbench_online.native import NativeEnsemble
 
 Rows = list[list[float]]
 weight = st.floats(0, 10)
@@ -98,6 +99,29 @@ def test_collaborative_learning_is_the_papers_formula(size, models, w, t, kind):
     taught = [w * soft_targets(each, target, t) for each in rows]
     errors = [mean_cross_entropy(each, truth) for each in rows]
     expected = {"ce": errors[0], "kl": taught[0], "peers_ce": sum(errors[1:]), "peers_kl": sum(taught[1:])}
+    assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+@given(sizes, st.integers(1, 3), weight, temperature)
+@settings(max_examples=30, deadline=None)
+def test_a_native_ensemble_is_the_papers_formula(size, branches, w, t):
+    logits, labels = random_logits(1 + branches, *size)
+    items = len(labels)
+    gates = torch.rand(items, 1 + branches, dtype=torch.float64).softmax(1)
+    method = NativeEnsemble(branches=branches, temperature=t, weight=w)
+    method.module = nn.ModuleDict({"branches": nn.ModuleList(map(Answers, logits[1:])), "gate": Answers(gates)})
+    inputs = torch.zeros(items, 1)
+    batch = Batch(inputs, inputs, labels, torch.arange(items), 0.0, 0)
+    found = values(dict(method.loss(batch, Outputs(logits[0], {"middle": inputs}, inputs), None)))
+    rows, truth, share = [each.tolist() for each in logits], labels.tolist(), gates.tolist()
+    classes = range(len(rows[0][0]))
+    together = [[sum(share[n][b] * rows[b][n][c] for b in range(1 + branches)) for c in classes] for n in range(items)]
+    taught = [w * soft_targets(each, together, t) for each in rows]
+    errors = [mean_cross_entropy(each, truth) for each in rows]
+    expected = {
+        "ce": errors[0], "kl": taught[0], "branches_ce": sum(errors[1:]), "branches_kl": sum(taught[1:]),
+        "ensemble_ce": mean_cross_entropy(together, truth),
+    }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 

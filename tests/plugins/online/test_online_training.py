@@ -21,12 +21,14 @@ from kdbench_online.early import EarlyStoppedKD
 from kdbench_online.feedback import AdaptiveKD
 from kdbench_online.generations import BornAgain
 from kdbench_online.learning import LearningTeacher
+from kdbench_online.native import NativeEnsemble
 from kdbench_online.route import RouteConstrained
 
 EPOCHS = 2
 CASES = [
     (MutualLearning, {"weight": 1.0, "peers": ["student", "mlp-s"]}),
     (CollaborativeLearning, {}),
+    (NativeEnsemble, {"fork": "first"}),
     (LearningTeacher, {"feedback": 1.0}),
     (AdaptiveKD, {}),
     (EarlyStoppedKD, {"distil": 1.0}),
@@ -37,7 +39,10 @@ CASES = [
 ADAM = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0}  # learns enough in two epochs, assistants included
 # Models that begin alike drift apart before they agree, and a later anchor is harder to follow than an earlier one:
 # tests of their own, below, say what these terms do.
-OWN_TEST = {MutualLearning: {"kl", "peers_kl"}, CollaborativeLearning: {"kl", "peers_kl"}, RouteConstrained: {"kd"}}
+OWN_TEST = {
+    MutualLearning: {"kl", "peers_kl"}, CollaborativeLearning: {"kl", "peers_kl"}, RouteConstrained: {"kd"},
+    NativeEnsemble: {"kl", "branches_kl"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("cls", "params"), CASES)
@@ -57,6 +62,39 @@ def test_models_that_learn_together_agree_more_than_the_same_models_side_by_side
         with torch.no_grad():
             apart.append(float(kdbench.kernels.kd_kl(trainer.student.eval()(inputs), peer(inputs))))
     assert apart[1] < 0.8 * apart[0]
+
+
+def test_the_branches_of_a_native_ensemble_go_through_the_students_own_trunk(digits_bench):
+    trainer = digits_bench.trainer(NativeEnsemble(fork="first"))
+    batch = next(iter(trainer.batches(0)))
+    student = trainer.student_outputs(batch)
+    tail = trainer.model.tail(trainer.pair.student.path("first"))
+    assert tail(student.features["first"]).equal(student.logits), "the student's own end is what follows the fork"
+    first, second = trainer.method.module["branches"]
+    assert different(first, second)
+    assert different(first, tail)
+    terms = trainer.method.loss(batch, student, None)
+    sum(terms[name] for name in ("branches_ce", "ensemble_ce")).backward()
+    stem = [parameter for name, parameter in trainer.model.named_parameters() if name.startswith("stage1")]
+    assert all(parameter.grad.any() for parameter in stem)
+    trainer.close()
+
+
+@pytest.mark.parametrize(
+    ("params", "changes", "why"),
+    [
+        ({"fork": "penultimate"}, {}, "is no stage"),
+        ({"fork": "first"}, {"batch_size": 1}, "batches of one"),
+        ({"fork": "first"}, {"tail": None}, "has no method tail"),
+    ],
+)
+def test_a_native_ensemble_refuses_students_that_cannot_fork(digits_bench, monkeypatch, params, changes, why):
+    method = NativeEnsemble(**params)
+    pair = digits_bench.pair(method)
+    if "tail" in changes:
+        monkeypatch.setattr(type(pair.student.module), "tail", changes.pop("tail"))
+    with pytest.raises(kdbench.MethodRefused, match=why):
+        method.check(dataclasses.replace(pair, **changes))
 
 
 def test_progressive_follows_each_anchor(digits_bench):
@@ -241,7 +279,8 @@ def test_parameters_out_of_range_are_refused(cls, params):
         cls(**params)
 
 
-@pytest.mark.parametrize(("cls", "params"), CASES)
+# The made-up student of the conformance kit has no stages to fork.
+@pytest.mark.parametrize(("cls", "params"), [case for case in CASES if case[0] is not NativeEnsemble])
 def test_each_keeps_the_promises_of_a_method(cls, params):
     names = {key: ["student"] for key in ("peers", "assistants") if key in params}
     check_method(cls, **params | names)

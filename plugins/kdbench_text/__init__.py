@@ -1,0 +1,136 @@
+"""Text classification: real data, small students, and sentence embeddings or linear models as teachers."""
+
+import kdbench
+from kdbench_text import sources
+
+DATASETS = {
+    "wordnet-glosses": (
+        "wordnet_glosses", "multiclass", 45, "WordNet's glosses by lexicographer file", (sources.WORDNET,),
+    ),
+    "wordnet-glosses-12k": (
+        "wordnet_glosses_12k", "multiclass", 45, "a tenth of WordNet's glosses, with MiniLM's embeddings",
+        (sources.WORDNET, sources.MINILM),
+    ),
+    "libreoffice-modules": (
+        "libreoffice_modules", "multiclass", 6, "LibreOffice's help by application, with MiniLM's embeddings",
+        (sources.HELP_EN, sources.MINILM),
+    ),
+    "spam-assassin": ("spam_assassin", "binary", 2, "e-mail, ham or spam, split by thread", (sources.SPAM,)),
+    "tweets": ("three_way_tweets", "multiclass", 3, "tweets, negative, neutral or positive", (sources.TWEETS,)),
+    "chinese-reviews": ("chinese_reviews", "binary", 2, "Chinese reviews, negative or positive", (sources.REVIEWS,)),
+}  # fmt: skip
+MODELS = {
+    "bag-s": ("models:bag_s", "text-bag", "mean of token embeddings of width 16, linear", "Joulin et al. (2017)"),
+    "bag-m": ("models:bag_m", "text-bag", "mean of token embeddings of width 64, linear", "Joulin et al. (2017)"),
+    "bag-linear": ("models:bag_linear", "text-bag", "softmax regression on shares of hashed tokens", ""),
+    "textcnn-s": ("models:textcnn_s", "text-cnn", "width 32, 3 x 32 maps over 3, 4 and 5 tokens", "Kim (2014)"),
+    "textcnn-l": ("models:textcnn_l", "text-cnn", "width 128, 3 x 128 maps over 3, 4 and 5 tokens", "Kim (2014)"),
+    "gru-s": ("models:gru_s", "text-gru", "width 32, 64 hidden units", "Cho et al. (2014)"),
+    "encoder-s": ("encoder:encoder_s", "text-encoder", "encoder, width 64, 2 layers", "Vaswani et al. (2017)"),
+    "encoder-l": ("encoder:encoder_l", "text-encoder", "encoder, width 128, 4 layers", "Vaswani et al. (2017)"),
+}  # fmt: skip
+METHODS = ("scratch", "label_smoothing", "kd", "dkd", "dist", "nkd", "rkd", "crd")
+TRANSFORMERS = ("scratch", "label_smoothing", "kd", "distilbert", "tinybert", "minilm")
+QUICK = ("scratch", "label_smoothing", "kd", "dist")
+PARAMS = {"kd": {"temperature": 2.0}}
+"""That of DistilBERT (Sanh et al., 2019); the default of 4 is from images."""
+EMBEDDED = {"teacher": "linear", "teacher_view": "minilm", "teacher_recipe": "text-head"}
+QUICK_PAIRS = (
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
+)
+PAIRS = (
+    *QUICK_PAIRS,
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "gru-s", "student_view": "words"},
+    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
+    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
+    {
+        "dataset": "wordnet-glosses", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "words",
+        "student_view": "words",
+    },
+    {
+        "dataset": "wordnet-glosses", "teacher": "bag-linear", "student": "textcnn-s", "teacher_view": "ngrams",
+        "student_view": "words",
+    },
+    {
+        "dataset": "spam-assassin", "teacher": "textcnn-l", "student": "bag-s", "teacher_view": "words",
+        "student_view": "ngrams",
+    },
+    {
+        "dataset": "chinese-reviews", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "characters",
+        "student_view": "characters",
+    },
+)  # fmt: skip
+ENCODERS = {
+    "dataset": "tweets", "teacher": "encoder-l", "student": "encoder-s", "teacher_view": "words",
+    "student_view": "words",
+}  # fmt: skip
+
+
+@kdbench.hookimpl
+def kdbench_register_datasets(register):
+    """Text that pip, npm or apt-get bring."""
+    for name, (factory, task, classes, title, archives) in DATASETS.items():
+        needs_encoder = {"requires": ("transformers",), "extra": "text"} if sources.MINILM in archives else {}
+        register(
+            name,
+            f"kdbench_text.data:{factory}",
+            task=task,
+            classes=classes,
+            title=title,
+            modality="text",
+            licence="; ".join(dict.fromkeys(archive.licence for archive in archives)),
+            sources=archives,
+            fix=f"kdbench data fetch {name}",
+            **needs_encoder,
+        )
+
+
+@kdbench.hookimpl
+def kdbench_register_teachers(register):
+    """The models; `mlp-l` and `linear` on the view minilm are further teachers."""
+    _register_models(register)
+
+
+@kdbench.hookimpl
+def kdbench_register_students(register):
+    """The same models."""
+    _register_models(register)
+
+
+def _register_models(register):
+    for name, (target, family, title, source) in MODELS.items():
+        register(name, f"kdbench_text.{target}", family=family, title=title, source=source)
+
+
+@kdbench.hookimpl
+def kdbench_register_recipes(register):
+    """How students of text train, and classifiers of sentence embeddings."""
+    for name, epochs, lr, summary in (
+        ("text", 20, 5e-3, "AdamW, one cycle, 20 epochs"),
+        ("text-bag", 20, 1e-2, "AdamW at a higher rate, one cycle, 20 epochs, for bags of embeddings"),
+        ("text-quick", 8, 1e-2, "text-bag in 8 epochs"),
+    ):
+        recipe = kdbench.Recipe(
+            optimizer="adamw", lr=lr, weight_decay=1e-2, epochs=epochs, batch_size=64, schedule="onecycle",
+            clip_norm=1.0,
+        )  # fmt: skip
+        register(name, recipe, summary=summary)
+    register(
+        "text-head",
+        kdbench.Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2, epochs=10, batch_size=64, schedule="onecycle"),
+        summary="AdamW, one cycle, 10 epochs, for a classifier of embeddings",
+    )
+
+
+@kdbench.hookimpl
+def kdbench_register_combos(register):
+    """The pairs of the suite text, and two of them with fewer epochs and methods."""
+    for pairs, methods, recipe, suite in (
+        (PAIRS, METHODS, "text", "text"),
+        ((ENCODERS,), TRANSFORMERS, "text", "text"),
+        (QUICK_PAIRS, QUICK, "text-quick", "text-quick"),
+    ):
+        for pair in pairs:
+            for name, combo in kdbench.grid(methods=methods, recipes=[recipe], params=PARAMS, **pair):
+                register(name + ("@quick" if suite == "text-quick" else ""), combo, suites=[suite])
