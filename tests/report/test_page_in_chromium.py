@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chromium import launched, required, visit
-from page_runs import FAMILIES, METHODS, fill, write_page
+from page_runs import FAMILIES, METHODS, fill, record, write_page
 
 from kdbench.report.across import across
 from kdbench.report.leaderboard import leaderboards
@@ -258,3 +258,22 @@ def test_families_are_those_given(browser, path):
     with visit(browser, path) as v:
         options = v.page.get_by_label("Family", exact=True).locator("option").all_text_contents()
     assert options == ["all", *sorted({FAMILIES[name] for name in METHODS})]
+
+
+def test_boards_of_different_main_metrics_each_show_their_own(browser, tmp_path):
+    records = [record(m, s, "plain", 0.8 + p / 50 + s / 100) for p, m in enumerate(METHODS) for s in range(2)]
+    for place, method in enumerate(METHODS):
+        for seed in range(2):
+            metrics = {"eer": 0.1 + place / 50 + seed / 200, "mrr": 0.5}
+            records.append(record(method, seed, "pairs", 0.0, metrics=metrics, val_metrics={}, teacher_metrics={}))
+    boards = {board.dataset: board for board in leaderboards(records)}
+    assert boards["pairs"].metric == "eer"
+    with visit(browser, write_page(tmp_path, records=records)) as v:
+        v.page.get_by_role("columnheader", name="main metric").wait_for()
+        for dataset in ("pairs", "plain"):
+            v.page.get_by_label("Dataset").select_option(dataset)
+            assert v.order() == [row.label for row in boards[dataset].rows]
+            shown = v.rows()
+            for row in boards[dataset].rows:
+                assert float(shown[row.label]["mean"]) == pytest.approx(row.mean, rel=1e-10)
+                assert float(shown[row.label]["rank"]) == row.rank
