@@ -17,8 +17,8 @@ from torch import nn
 from kdbench import kernels
 from kdbench.catalog import Catalog
 from kdbench.engine import cost as costs
-from kdbench.engine.answering import only_answers
 from kdbench.engine.answer_metrics import answer_metrics, models_own
+from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
@@ -31,7 +31,7 @@ from kdbench.engine.seeding import seed_global
 from kdbench.engine.tasks import kind_of
 from kdbench.engine.teachers import answers, obtain_teacher, teacher_source, train_supervised
 from kdbench.engine.train import Trainer
-from kdbench.errors import Diverged, KdbenchError, MethodFailed, PluginError
+from kdbench.errors import Diverged, KdbenchError, MethodFailed
 from kdbench.method import Method
 from kdbench.outcomes import failure_record, identity, now
 from kdbench.plan import Run
