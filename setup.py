@@ -76,6 +76,7 @@ setup(
     package_dir={name: f"plugins/{name.replace('.', '/')}" for name in PLUGINS} | {"kdbench.kernels.csrc": "csrc"},
     package_data={
         "kdbench": ["py.typed", "schema/*.json"],
+        "kdbench.report.page": ["page.js", "page.css", "page.licences.txt", "page.sha256"],
         "kdbench.kernels.csrc": ["**/*.cpp", "**/*.h", "**/*.cu", "**/*.cuh"],
         "kdbench_data": ["data/*"],
     },

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Meta
 
 from kdbench.combo import Combo, grid
-from kdbench.data import ITEM_TASKS
+from kdbench.data import ITEM_TASKS, TOKEN_TASKS
 from kdbench.errors import (
     DataNotAvailable,
     InvalidData,
@@ -49,6 +49,7 @@ _LAZY = {
 
 __all__ = [
     "ITEM_TASKS",
+    "TOKEN_TASKS",
     "Batch",
     "Combo",
     "Data",

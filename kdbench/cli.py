@@ -204,15 +204,22 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
 @click.option("--format", "form", default="table", show_default=True, metavar="F",
-              help="table, md, csv, json, latex or parquet.")  # fmt: skip
+              help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
+@click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@click.option("--open", "show", is_flag=True, help="Open it in the browser: --format html.")
 @_blocking
-def report(plugins: Plugins, directory: Path, form: str, metric: str | None) -> None:
-    """The leaderboard of a results directory."""
+def report(plugins: Plugins, **options: Any) -> None:
+    """The leaderboard of a results directory.
+
+    `--format html` makes one file that opens from disk: DIR/report.html, where the output is a terminal.
+    """
     from kdbench.commands.report import report_command
 
-    shown = report_command(plugins.catalog, directory, form=form, metric=metric, warn=warn)
-    click.echo(shown, nl=isinstance(shown, str))
+    shown = report_command(plugins.catalog, **options, warn=warn)
+    if shown is not None:
+        click.echo(shown, nl=isinstance(shown, str))
 
 
 @main.command()

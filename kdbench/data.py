@@ -14,10 +14,14 @@ TASKS: tuple[Task, ...] = get_args(Task)
 ITEM_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "retrieval")
 """Those with one row of logits an item: for methods that use labels through `Batch.cross_entropy` alone."""
 Preprocess = Literal["standardize", "image", "none"]
+TOKEN_TASKS: tuple[Task, ...] = ("language-modeling", "seq2seq")
+"""Those with a row of logits for each token: labels (N, L), logits (N, L, C), -100 where nothing is asked."""
 SplitName = Literal["train", "validation", "test"]
 DEFAULT_VIEW = "input"
 IGNORED_LABEL = -100
 """The label of a token that is neither learnt nor scored: padding, or one that a masked language model was shown."""
+PADDING, BEGIN, END = 0, 1, 2
+"""In the vocabulary of a "seq2seq" dataset: padding, the beginning of a target (read), its end (said)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +33,15 @@ class Data:
             Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1].
         labels: class indices, shape (N,), integers in [0, len(classes)). For "multilabel" 0 or 1, shape (N, C). For
             "language-modeling" one for each token of an item, shape (N, L): what the model is to say at that place, or
-            -100 where it is not asked. For "retrieval" any number from 0: items of one number belong together.
-        classes: class names, in the order of their indices; for "language-modeling" the vocabulary; for "retrieval"
-            there need not be any.
+            -100 where it is not asked. For "seq2seq" the target, shape (N, T): its tokens and END, then -100. For
+            "span-qa" the first and the last place of the answer, shape (N, 2). For "retrieval" any number
+            from 0: items of one number belong together.
+        classes: class names, in the order of their indices; for "language-modeling" and "seq2seq" the vocabulary; for
+            "span-qa" the places of a text, "0" to its length; for "retrieval" there need not be any.
         task: "binary" (two classes), "multiclass", "multilabel", "language-modeling" (inputs are token indices, (N, L),
-            not preprocessed), or "retrieval" (models return embeddings).
+            not preprocessed), "seq2seq" (inputs are token indices, (N, S + T): the source with PADDING after it, then
+            what the decoder reads, BEGIN and the target but its last; models return logits (N, T, C)), "span-qa"
+            (models return logits (N, 2, L) of first and last place), or "retrieval" (they return embeddings).
         targets: for "retrieval": the embedding of each item's partner, which the item has to find, shape (N, D), as a
             frozen encoder gives it; without them items of one label have to be alike.
         embedding: for "retrieval" without targets: the size D of the embeddings.
@@ -72,6 +80,7 @@ class DatasetInfo:
 
     `input_shape` is one item's shape in the model's view, without the batch: (C, H, W) or (D,). `num_classes` is how
     many numbers a model says of an item, or of a token: for retrieval the size of the embedding.
+    `label_shape` is one item's labels': (), or (T,) of a sequence of T tokens.
     """
 
     name: str
@@ -81,3 +90,4 @@ class DatasetInfo:
     train_size: int
     view: str = DEFAULT_VIEW
     class_names: tuple[str, ...] = field(default=(), compare=False)
+    label_shape: tuple[int, ...] = ()

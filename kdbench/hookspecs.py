@@ -23,12 +23,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_register_datasets(register: Register) -> None:
-    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it)."""
+    """Datasets: `factory() -> kdbench.Data`; metadata: task (required), title, licence, fix (what gets it), sources.
+
+    `sources` is a tuple of `kdbench.Source`: what `kdbench data fetch NAME` fetches, of datasets and of models.
+    `measures` names metrics of the model by which all its runs are measured.
+    """
 
 
 @hookspec
 def kdbench_register_teachers(register: Register) -> None:
-    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (what trains it by default)."""
+    """Teachers: `build(dataset_info) -> nn.Module`; metadata: family, source, recipe (its own by default), sources."""
 
 
 @hookspec
@@ -65,9 +69,11 @@ def kdbench_register_metrics(register: Register) -> None:
     With scheme=True `factory(TEXT) -> metric` makes NAME:TEXT, which is asked for; NAME is `factory()`.
 
     With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
-    a method's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch, the model in
-    evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`. A factory raises `InvalidParameter` for a bad
-    text; it is called to check a plan, without torch.
+    a method's or a dataset's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch,
+    the model in evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`. A factory raises
+    `InvalidParameter` for a bad text; it is called to check a plan, without torch. With info=True the metric is also
+    given `info=`, the DatasetInfo (whose class names are the vocabulary); with of_teacher=True the teacher is measured
+    too, once.
     """
 
 

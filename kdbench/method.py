@@ -93,8 +93,8 @@ class Batch:
     Attributes:
         inputs, teacher_inputs: each model's view, shape (N, ...); the same tensor where they share a view. With several
             processes (`--devices`) N is this one's share of the batch.
-        labels: class indices, int64, shape (N,); for a language-modeling task (N, L), -100 where nothing is asked;
-            for a multi-label one 0 and 1, float32, (N, C).
+        labels: class indices, int64, shape (N,); for a language-modeling or seq2seq task (N, L), -100 where nothing is
+            asked; for a multi-label one 0 and 1, float32, (N, C).
         index: position of each item in the train split, int64, shape (N,): the key of a memory bank.
         progress: how far the training is, in [0, 1).
         epoch: 0-based.

@@ -43,6 +43,7 @@ METRICS: dict[str, MetricInfo] = {
     "mrr_reverse": MetricInfo("MRR (reverse)", percent=False),
     "hit_rate_at_10": MetricInfo("hit rate at 10"),
     "eer": MetricInfo("EER", higher_is_better=False),
+    "span_f1": MetricInfo("span F1"),
     "perplexity": MetricInfo("perplexity", higher_is_better=False, bounded=False, percent=False),
     "ece": MetricInfo("ECE", higher_is_better=False, percent=False),
     "brier": MetricInfo("Brier", higher_is_better=False, bounded=False, percent=False),

@@ -220,7 +220,8 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     except InvalidParameter as error:
         raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
     params, defaults = made.params, method.defaults()
-    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures)))
+    dataset = catalog.find("dataset", combo.dataset)
+    measures = tuple(dict.fromkeys((*repeats.measures, *made.measures, *dataset.metadata.get("measures", ()))))
     for name in made.uses_models:
         catalog.find("student", name).check_installed()
     base: Recipe = catalog.find("recipe", combo.recipe).load()
@@ -228,7 +229,7 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
     teacher_name = combo.teacher_recipe or combo.recipe
     teacher_base: Recipe = catalog.find("recipe", teacher_name).load()
     teacher_recipe = settings.of_recipe(teacher_base, "teacher_recipe", teacher_name)
-    task = catalog.find("dataset", combo.dataset).metadata.get("task", "multiclass")
+    task = dataset.metadata.get("task", "multiclass")
     for name in measures:
         load_measure(catalog, name, task)
     if task not in method.tasks:

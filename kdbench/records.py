@@ -41,6 +41,8 @@ class Cost(msgspec.Struct, kw_only=True):
     peak_memory_bytes: int | None = None
     seconds: dict[str, float] = {}
     """Wall seconds by phase: data, teacher, signals, train, finetune, finish, evaluate, throughput."""
+    batch_seconds: float | None = None
+    """Of the seconds of "train", those spent getting batches: selecting, augmenting."""
     steps: int = 0
     teacher_forward_samples: int = 0
     """Items the teacher was run on in this run; 0 where its signals were already in the bank."""

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kdbench.data import Data, DatasetInfo
+from kdbench.data import TOKEN_TASKS, Data, DatasetInfo
 from kdbench.method import Method
 
 if TYPE_CHECKING:
+    from kdbench.engine.leaks import Similarity
     from kdbench.engine.train import Trainer
 
 Factory = Callable[[DatasetInfo], Any]
@@ -73,14 +74,26 @@ def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
     assert first.logits.equal(second.logits), f"{cls.__name__}: two trainings with the same seed answer differently"
 
 
-def check_dataset(factory: Callable[[], Data]) -> None:
-    """Read the data twice and prepare it: it is a `kdbench.Data` that can be trained on, the same every time."""
+def check_dataset(factory: Callable[[], Data], *, similarity: Similarity | None = None, threshold: float = 1.0) -> None:
+    """Read the data twice and prepare it: it is a `kdbench.Data` that can be trained on, the same every time.
+
+    No group and no exact copy of an item is in two splits; nor, where `similarity` is given, a near copy.
+
+    Args:
+        factory: as it is registered.
+        similarity: takes two arrays of positions in the raw data, (n,) and (m,), and returns how alike those items are,
+            (n, m). Of vectors, say: `lambda a, b: cosine_similarity(vectors[a], vectors[b])`.
+        threshold: items of different splits that are at least so alike are near copies.
+    """
     from kdbench.engine.datasets import prepare
+    from kdbench.engine.leaks import leaks
 
     data = factory()
     assert isinstance(data, Data), f"the factory returned {type(data).__name__}, not kdbench.Data"
     first, second = (prepare("checked", each, fold=None, folds=None) for each in (data, factory()))
     assert first.fingerprint == second.fingerprint, "reading the data twice gives different content"
+    found = list(leaks(data, first, similarity, threshold))
+    assert not found, "; ".join(found)
 
 
 def check_model(factory: Factory, info: DatasetInfo) -> None:
@@ -95,7 +108,7 @@ def check_model(factory: Factory, info: DatasetInfo) -> None:
     for _ in range(2):
         torch.manual_seed(0)
         model = build_model(entry, info)
-        tokens = info.task == "language-modeling"
+        tokens = info.task in TOKEN_TASKS
         size = (2, *info.input_shape)
         example = torch.randint(info.num_classes, size).float() if tokens else torch.randn(size)
         inspect_model(model, entry, info, example, ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from commands import run_kdbench
+from fetched import RealData
 from hypothesis import settings
 
 import kdbench
@@ -30,6 +31,21 @@ def plugins() -> Plugins:
 def catalog(plugins: Plugins) -> Catalog:
     """What the installed plugins registered."""
     return plugins.catalog
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_data_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What this machine has fetched or prepared changes no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("data-cache")
+        patch.setenv("KDBENCH_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture(scope="session")
+def real_data(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> RealData:
+    """`real_data("mnist-5k")`: the real thing, by `kdbench data fetch`'s own way; skips where it cannot be had."""
+    return RealData(catalog, tmp_path_factory.mktemp("real-data"))
 
 
 @pytest.fixture(name="kdbench")

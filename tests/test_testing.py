@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Annotated
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
 import kdbench
 from kdbench.data import DatasetInfo
+from kdbench.engine.datasets import prepare
+from kdbench.engine.leaks import leaks
 from kdbench.testing import check_dataset, check_method, check_model
 
 pytest_plugins = ["pytester"]
@@ -83,6 +87,53 @@ def test_datasets():
         check_dataset(lambda: [])
     with pytest.raises(AssertionError, match="gives different content"):
         check_dataset(lambda: kdbench.Data(inputs + next(CALLS), np.arange(30) % 2, ["a", "b"]))
+
+
+class TestLeaks:
+    """Documents in two nearly equal versions: fine where both are one group, a leak where they are not."""
+
+    vectors = np.random.default_rng(0).normal(size=(40, 8))
+    versions = np.concatenate([vectors, vectors + 1e-3])
+    labels = np.tile(np.arange(40) % 2, 2)
+
+    def data(self, **changes):
+        return kdbench.Data(self.versions, self.labels, ["a", "b"], **changes)
+
+    def alike(self, a, b):
+        return cosine_similarity(self.versions[a], self.versions[b])
+
+    def test_near_copies_in_two_splits_are_named(self):
+        check_dataset(self.data)  # no two are equal
+        with pytest.raises(AssertionError, match=r"(?s)of the train and the test split are near copies.*have 1\.000"):
+            check_dataset(self.data, similarity=self.alike, threshold=0.999)
+
+    def test_one_group_for_both_versions_is_no_leak(self):
+        groups = np.tile(np.arange(40), 2)
+        check_dataset(lambda: self.data(groups=groups), similarity=self.alike, threshold=0.999)
+
+    def test_the_named_pair_is_one_of_two_versions(self):
+        prepared = prepare("versions", self.data(), fold=None, folds=None)
+        for message in leaks(self.data(), prepared, self.alike, 0.999):
+            a, b = map(int, re.search(r"items (\d+) and (\d+) have", message).groups())
+            assert abs(a - b) == 40
+
+    @pytest.mark.parametrize("changed", ["copied", "grouped"])
+    def test_what_a_split_shares_is_found_in_the_raw_data(self, changed):
+        """Whatever made the split: here one of other data stands in for it."""
+        prepared = prepare("versions", self.data(), fold=None, folds=None)
+        train, test = int(prepared.train.index[3]), int(prepared.test.index[2])
+        inputs, groups = self.versions.copy(), np.arange(80)
+        if changed == "copied":
+            inputs[test] = inputs[train]
+            message = f"item {train} of the train split and item {test} of the test split are copies of each other"
+        else:
+            groups[test] = groups[train]
+            message = f"group {groups[train]!r} is in both the train and the test split"
+        assert list(leaks(kdbench.Data(inputs, self.labels, ["a", "b"], groups=groups), prepared)) == [message]
+
+    def test_a_similarity_of_the_wrong_shape(self):
+        with pytest.raises(AssertionError, match=r"similarity gave shape \(2,\)"):
+            check_dataset(self.data, similarity=lambda a, b: np.zeros(2))
 
 
 def test_models():

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from kdbench.errors import DataNotAvailable
+from kdbench.fetching.holdings import fetch_command, missing
 from kdbench.plugins import Plugin, Plugins, describe
 from kdbench.version import __version__
 
@@ -116,11 +117,19 @@ def _data(plugins: Plugins) -> list[Finding]:
     for entry in plugins.catalog.entries("dataset"):
         if entry.metadata.get("scheme"):
             continue
+        if entry.missing:
+            findings.append(Finding(f"dataset {entry.name}", f"unavailable; {entry.install_command}"))
+            continue
+        lacking = missing(entry)
+        if entry.sources and not lacking:  # reading it may take its time; `kdbench data verify` looks closer
+            findings.append(Finding(f"dataset {entry.name}", "fetched"))
+            continue
         try:
             entry.load()()
             findings.append(Finding(f"dataset {entry.name}", "found"))
         except DataNotAvailable as error:
-            findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {error.fix}"))
+            fix = fetch_command(entry.name) if lacking else error.fix
+            findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {fix}"))
         except Exception as error:  # noqa: BLE001 - whatever a plugin's factory raises is a finding
             findings.append(Finding(f"dataset {entry.name}", describe(error), fault=True))
     return findings

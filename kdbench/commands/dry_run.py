@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from kdbench.store import MARKER, Store
 def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Callable[[str], None]) -> str:
     """Every run and whether it is done, what is refused, and an estimate of the rest.
 
-    The estimate comes from earlier records, or from a few steps.
+    The estimate comes from earlier records, or from a short training by each method.
     """
     summaries: list[Summary] = []
     todo = list(plan.runs)
@@ -30,14 +31,16 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
         store = Store.open(execution.directory, create=False)
         todo, summaries = remaining(plan, store, fresh=False, warn=warn), store.summaries(problems=[])
     pending = {run.run_id for run in todo}
+    began = time.monotonic()
     todo, absent = with_data(todo, catalog)
+    reading = time.monotonic() - began
     lacking = {one.name for one in absent}
     threads = _threads(plan.runs, execution)
     with scouting(replace(execution, threads=threads)) as scout:
         done = {run.pair_id for run in plan.runs if run.run_id not in pending}
         refused = scout.refused([run for run in todo if run.pair_id not in done])
         todo = [run for run in todo if run.run_id not in refused]
-        time = [_estimate(todo, summaries, execution, scout)] if todo else []
+        took = [_estimate(todo, summaries, execution, scout, reading)] if todo else []
     lines = []
     for run in plan.runs:
         state = "done" if run.run_id not in pending else "lacks" if run.combo.dataset in lacking else "to run"
@@ -47,55 +50,55 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
     lines += [f"{name}: {reason}" for name, reason in reasons.items()]
     without = f", {len(refused)} refused" if refused else ""
     workers = f"{execution.workers} workers of {threads} threads"
-    return "\n".join([*lines, f"{len(plan.runs)} runs, {len(todo)} to run{without}, {workers}", *time])
+    return "\n".join([*lines, f"{len(plan.runs)} runs, {len(todo)} to run{without}, {workers}", *took])
 
 
 def estimate(todo: Sequence[Run], execution: Execution) -> str:
-    """How long runs will take of which nothing is known, from a few steps of them."""
+    """How long runs will take of which nothing is known, from a short training by each method."""
     with scouting(replace(execution, threads=_threads(todo, execution))) as scout:
         return _estimate(todo, [], execution, scout)
 
 
-def _estimate(todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution, scout: Scout) -> str:
-    """Seconds of all runs and teachers, shared among the workers; a teacher's runs wait for it."""
+def _estimate(
+    todo: Sequence[Run], summaries: Iterable[Summary], execution: Execution, scout: Scout, reading: float = 0.0
+) -> str:
+    """Seconds of all runs and teachers, shared among the workers; a teacher's runs wait for it.
+
+    `reading` is how long it took to find out which data is here, which the command does again.
+    """
     measured: dict[Any, list[float]] = {}
     banked = set()
     for summary in summaries:
-        if summary.status == "ok":
+        if summary.status == "ok" and not summary.trial:
             spent = {phase: seconds for phase, seconds in summary.cost.seconds.items() if phase != "teacher"}
             measured.setdefault(_cost_key(summary), []).append(sum(spent.values()))
             banked.add(_teacher_key(summary))
-    unknown = {
-        run.combo.pair + run.combo.dataset + run.combo.recipe: run for run in todo if _run_key(run) not in measured
-    }
-    probed = _probe(list(unknown.values()), scout)
-    start = scout.start if probed else 0.0
+    unknown = {_probe_key(run): run for run in todo if _run_key(run) not in measured}
+    seconds = scout.seconds(list(unknown.values()))
+    probed = {key: seconds[run.run_id] for key, run in unknown.items() if run.run_id in seconds}
+    loading: dict[Any, float] = {}
     students: dict[str, float] = defaultdict(float)
     teachers: dict[str, float] = defaultdict(float)
     for run in todo:
-        costs = probed.get(run.combo.pair + run.combo.dataset + run.combo.recipe)
+        costs = probed.get(_probe_key(run))
         if _run_key(run) in measured:
             students[run.teacher_id] += median(measured[_run_key(run)])
         elif costs is not None:
-            students[run.teacher_id] += costs["student"] + costs["measure"]
+            students[run.teacher_id] += costs["student"] + (0.0 if run.trial else costs["measure"])
         combo = run.combo
         teacher = (combo.dataset, combo.teacher, combo.teacher_view, run.teacher_recipe_label, run.devices)
-        if teacher not in banked and costs is not None:
-            teachers[run.teacher_id] = costs["teacher"]
+        if costs is not None:
+            data = combo.dataset, run.fold
+            loading[data] = max(loading.get(data, 0.0), costs["data"])
+            if teacher not in banked:
+                teachers[run.teacher_id] = costs["teacher"] + costs["signals"]
     together = (sum(students.values()) + sum(teachers.values())) / execution.workers
     longest = max(teachers[key] + students[key] / execution.workers for key in {run.teacher_id for run in todo})
-    how = "from earlier records" if not probed else "from a few training steps of each model"
-    lacking = "what a method adds is" if start else "the start of the workers is"
-    return f"about {_duration(start + max(together, longest))}, {how}; {lacking} not in it"
-
-
-def _probe(runs: list[Run], scout: Scout) -> dict[str, dict[str, float]]:
-    seconds = scout.seconds(runs)
-    return {
-        run.combo.pair + run.combo.dataset + run.combo.recipe: seconds[run.run_id]
-        for run in runs
-        if run.run_id in seconds
-    }
+    before = scout.start + scout.checking + reading + sum(loading.values())
+    how = "from a short training by each method" if probed else "from earlier records"
+    untimed = sorted({run.combo.method for key, run in unknown.items() if "untimed" in probed.get(key, {})})
+    lacking = f"; what {', '.join(untimed)} add{'s' if len(untimed) == 1 else ''} is not in it" if untimed else ""
+    return f"about {_duration(before + max(together, longest))}, {how}{lacking}"
 
 
 def _threads(runs: Sequence[Run], execution: Execution) -> int:
@@ -104,18 +107,24 @@ def _threads(runs: Sequence[Run], execution: Execution) -> int:
 
 
 def _cost_key(summary: Summary) -> Any:
-    return (
-        summary.dataset,
-        summary.student,
-        summary.student_view,
-        summary.devices,
-        msgspec.json.encode(summary.recipe_settings, order="sorted"),
-    )
+    settings = _json(summary.recipe_settings), summary.method, _json(summary.params)
+    return summary.dataset, summary.teacher, summary.student, summary.student_view, summary.devices, *settings
 
 
 def _run_key(run: Run) -> Any:
-    settings = msgspec.json.encode(msgspec.to_builtins(run.recipe), order="sorted")
-    return run.combo.dataset, run.combo.student, run.combo.student_view, run.devices, settings
+    combo, settings = run.combo, (_json(msgspec.to_builtins(run.recipe)), run.combo.method, _json(run.params))
+    return combo.dataset, combo.teacher, combo.student, combo.student_view, run.devices, *settings
+
+
+def _probe_key(run: Run) -> Any:
+    """One of the trials of a search stands for all of a method."""
+    combo, params = run.combo, b"" if run.trial else _json(run.params)
+    settings = b"" if run.trial else _json(msgspec.to_builtins(run.recipe))
+    return combo.dataset, combo.pair, combo.recipe, settings, combo.method, params
+
+
+def _json(values: Any) -> bytes:
+    return msgspec.json.encode(values, order="sorted")
 
 
 def _teacher_key(summary: Summary) -> Any:

@@ -74,7 +74,7 @@ def run_command(
         done = len(plan.runs) - len(remaining(plan, store, fresh=False, warn=lambda _: None))
         warn(f"interrupted: {done} of {len(plan.runs)} runs are kept in {out}; the same command continues")
         return 130
-    _print_leaderboard(summaries, [*plan.not_run, *absent], plugins, form, metric)
+    _print_leaderboard(summaries, [*plan.not_run, *absent], plugins, form, metric, store)
     return int(any(summary.status != "ok" for summary in summaries))
 
 
@@ -87,11 +87,15 @@ def _tell_what_is_done(plan: Plan, pending: list[Run], todo: list[Run], out: Pat
 
 
 def _print_leaderboard(
-    summaries: list[Summary], not_run: list[NotRun], plugins: Plugins, form: str, metric: str | None
+    summaries: list[Summary], not_run: list[NotRun], plugins: Plugins, form: str, metric: str | None, store: Store
 ) -> None:
     from kdbench.metric_info import lower_is_better
     from kdbench.report.formats import render
     from kdbench.report.leaderboard import leaderboards
 
     boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
-    click.echo(render(boards, form, color=sys.stdout.isatty(), catalog=plugins.catalog, not_run=not_run), nl=False)
+    color = sys.stdout.isatty()
+    text = render(
+        boards, form, color=color, catalog=plugins.catalog, not_run=not_run, summaries=summaries, store=store
+    )  # fmt: skip
+    click.echo(text, nl=False)

@@ -65,13 +65,12 @@ def _shift(batch: Tensor, generator: Generator) -> Tensor:
 
 def _moved(batch: Tensor, rows: int, columns: int, generator: Generator) -> Tensor:
     """Each item moved by up to that many rows and columns, zeros coming in: a random crop of the padded item."""
-    items, channels, height, width = batch.shape
-    top = torch.randint(2 * rows + 1, (items, 1), generator=generator) + torch.arange(height)
-    left = torch.randint(2 * columns + 1, (items, 1), generator=generator) + torch.arange(width)
+    items, _, height, width = batch.shape
+    top = torch.randint(2 * rows + 1, (items, 1), generator=generator)[:, 0].to(batch.device)
+    left = torch.randint(2 * columns + 1, (items, 1), generator=generator)[:, 0].to(batch.device)
     padded = functional.pad(batch, (columns, columns, rows, rows))
-    kept_rows = top.to(batch.device)[:, None, :, None].expand(items, channels, height, padded.shape[-1])
-    kept_columns = left.to(batch.device)[:, None, None, :].expand(items, channels, height, width)
-    return padded.gather(2, kept_rows).gather(3, kept_columns)
+    crops = padded.unfold(2, height, 1).unfold(3, width, 1)  # every crop of every item, none of them copied
+    return crops[torch.arange(items, device=batch.device), :, top, left]
 
 
 def _cutout(batch: Tensor, generator: Generator) -> Tensor:

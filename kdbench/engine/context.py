@@ -41,13 +41,17 @@ class RunData:
 
 
 class RunContext:
-    """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last."""
+    """The catalog, the results directory (with the teacher bank), and the dataset that was prepared last.
+
+    `timed` keeps what a probe found of pairs.
+    """
 
     def __init__(
         self, catalog: Catalog, directory: Path, *, plugins: dict[str, str], workers: int, place: Place = ALONE
     ) -> None:
         self.catalog, self.directory, self.place = catalog, directory, place
         self.plugins, self.workers = plugins, workers
+        self.timed: dict[Any, dict[str, float]] = {}
         self.readers: Sequence[tuple[str, dict[str, Any]]] = ()
         self._last: tuple[tuple[str, int | None, int | None], Dataset] | None = None
 

@@ -101,6 +101,7 @@ class Dataset:
             train_size=len(self.train.labels),
             view=view,
             class_names=self.classes,
+            label_shape=tuple(self.train.labels.shape[1:]),
         )
 
 
@@ -144,7 +145,8 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         moments = _moments(images, checked.kept[split["train"]], how) if how != "none" else None
         for part, positions in split.items():
             inputs[part][view] = _transformed(images, checked.kept[positions], how, moments)
-            _check_range(name, view, how, inputs[part][view])
+            if array.dtype != np.uint8:  # bytes fit, whatever the moments
+                _check_range(name, view, how, inputs[part][view])
     splits = {
         part: Split(
             inputs[part],
@@ -200,14 +202,17 @@ def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
 def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:
     """The items as float32. Bytes are standardised in float32, everything else in float64 (large offsets)."""
     out = np.empty((len(items), *array.shape[1:]), dtype=np.float32)
-    start = 0
+    dtype = np.float32 if array.dtype == np.uint8 else np.float64
+    rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is refused by name afterwards
-        for chunk in _chunks(array, items, np.float32 if array.dtype == np.uint8 else np.float64):
-            if moments is not None:
-                chunk -= moments[0].astype(chunk.dtype)
-                chunk *= moments[1].astype(chunk.dtype)
-            out[start : start + len(chunk)] = chunk
-            start += len(chunk)
+        for start in range(0, len(items), rows):
+            chunk, into = array[items[start : start + rows]], out[start : start + rows]
+            if moments is None:
+                into[...] = chunk
+                continue
+            mean, scale = (moment.astype(dtype) for moment in moments)
+            part = np.subtract(chunk, mean, out=into if dtype == np.float32 else None, dtype=dtype)
+            np.multiply(part, scale, out=into, casting="same_kind")
     return torch.from_numpy(out)
 
 

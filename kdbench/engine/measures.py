@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+from filelock import FileLock
+
+from kdbench.durable import replace_file
 from kdbench.errors import KdbenchError, PluginError
 from kdbench.plan import load_measure
 from kdbench.plugins import describe
@@ -13,10 +17,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from kdbench.catalog import Catalog
+    from kdbench.data import DatasetInfo
+    from kdbench.engine.bank import Teacher
     from kdbench.engine.train import Views
 
 
-def measure(names: Iterable[str], catalog: Catalog, model: nn.Module, data: Views) -> dict[str, float]:
+def measure(
+    names: Iterable[str], catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo
+) -> dict[str, float]:
     """Each named metric of the model on a split; the model is in evaluation mode meanwhile.
 
     Raises: PluginError, naming metric and plugin, where one fails.
@@ -24,14 +32,35 @@ def measure(names: Iterable[str], catalog: Catalog, model: nn.Module, data: View
     training = model.training
     model.eval()
     try:
-        return {name: _one(name, catalog, model, data) for name in names}
+        return {name: _one(name, catalog, model, data, info) for name in names}
     finally:
         model.train(training)
 
 
-def _one(name: str, catalog: Catalog, model: nn.Module, data: Views) -> float:
+def measure_teacher(
+    names: Iterable[str], catalog: Catalog, teacher: Teacher, data: Views, info: DatasetInfo
+) -> dict[str, float | None]:
+    """The metrics that are also the teacher's (registered with of_teacher=True), on its view of a split.
+
+    They are kept in the bank beside the teacher: each is computed once, whichever run asks first.
+    """
+    wanted = [name for name in names if catalog.find("metric", name).metadata.get("of_teacher")]
+    if not wanted:
+        return {}
+    file = teacher.directory / "measures.json"
+    with FileLock(teacher.directory / "measures.lock"):
+        kept = msgspec.json.decode(file.read_bytes(), type=dict[str, float | None]) if file.exists() else {}
+        missing = [name for name in wanted if name not in kept]
+        if missing:
+            kept |= measure(missing, catalog, teacher.module, data.seen_by("teacher"), info)
+            replace_file(file, msgspec.json.encode(kept), teacher.directory)
+    return {name: kept[name] for name in wanted}
+
+
+def _one(name: str, catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo) -> float:
+    more = {"info": info} if catalog.find("metric", name).metadata.get("info") else {}
     try:
-        return float(load_measure(catalog, name)(model, data.student, data.labels))
+        return float(load_measure(catalog, name)(model, data.student, data.labels, **more))
     except KdbenchError:
         raise
     except Exception as error:

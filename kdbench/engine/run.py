@@ -22,7 +22,7 @@ from kdbench.engine.answering import only_answers
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
-from kdbench.engine.measures import measure
+from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
@@ -99,6 +99,12 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
     pair = make_pair(run, context.catalog, data, student, teacher.module, method)
     method.check(pair)
+    teacher_metrics: dict[str, float | None] = {}
+    if peers.first and not run.trial:  # before the training, which may be the teacher's too
+        with clock.phase("teacher"):
+            seen = data.dataset.info(run.combo.teacher_view)
+            measured = measure_teacher(run.measures, context.catalog, teacher, data.test, seen)
+        teacher_metrics = teacher.metrics | measured
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")
@@ -140,7 +146,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         **identity(run),
         **scores,
         status="ok",
-        teacher_metrics={} if run.trial else teacher.metrics,
+        teacher_metrics=teacher_metrics,
         throughput=throughput,
         cost=Cost(
             parameters=costs.parameters(model),
@@ -150,6 +156,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
             bytes=costs.stored_bytes(model),
             peak_memory_bytes=memory.peak_bytes,
             seconds={name: round(value, 6) for name, value in clock.seconds.items()},
+            batch_seconds=round(trainer.batch_seconds, 6),
             steps=steps,
             teacher_forward_samples=forward_samples,
         ),
@@ -202,7 +209,8 @@ def _evaluate(
     said = answers(model, data.test, fabric)
     metrics = kind.score(said, teacher.test_probabilities.astype(np.float64))
     plugin_metrics = answer_metrics(run, catalog, said, validated)
-    measured = measure(models_own(run.measures, catalog), catalog, model, data.test)
+    info = data.dataset.info(run.combo.student_view)
+    measured = measure(models_own(run.measures, catalog), catalog, model, data.test, info)
     return kind.kept(said), {
         "metrics": metrics | plugin_metrics | measured,
         "val_metrics": val_metrics,

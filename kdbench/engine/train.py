@@ -83,7 +83,7 @@ class Trainer:
         self.on_epoch = on_epoch
         self.history: list[Logs] = []
         self.steps = self.samples = 0
-        self.seconds = 0.0
+        self.seconds = self.batch_seconds = 0.0
         self.selected_epoch: int | None = None
         self.peers = Peers(fabric)
         self.model: nn.Module = pair.student.module
@@ -235,7 +235,7 @@ class Trainer:
         to an item does not depend on the number of processes.
         """
         data, size = self.train_data, self.recipe.batch_size
-        items = len(data.labels)
+        items, started = len(data.labels), time.perf_counter()
         order_stream = generator(self.seed, "order", epoch)
         order = torch.randperm(items, generator=order_stream).to(data.labels.device)
         shared = data.teacher is data.student
@@ -260,10 +260,13 @@ class Trainer:
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._lr
-            yield Batch(
+            batch = Batch(
                 inputs, teacher_inputs, data.labels[index], index, done / self.total_steps, epoch, data.task,
                 None if data.targets is None else data.targets[index],
             )  # fmt: skip
+            self.batch_seconds += time.perf_counter() - started
+            yield batch
+            started = time.perf_counter()
 
     def student_outputs(self, batch: Batch) -> Outputs:
         """The student's logits and features on the batch, with autograd."""

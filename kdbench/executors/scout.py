@@ -1,4 +1,4 @@
-"""What can be known of runs before they begin, from a worker of its own: what is refused, how long the rest takes."""
+"""What can be known of runs before they begin, from workers of its own: what is refused, how long the rest takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from kdbench.errors import KdbenchError
@@ -19,7 +20,7 @@ from kdbench.plan import Run
 
 @contextmanager
 def scouting(execution: Execution) -> Iterator[Scout]:
-    """A scout whose worker starts with the first question, and writes nothing that stays."""
+    """A scout whose workers start with the first question, and write nothing that stays."""
     with tempfile.TemporaryDirectory(prefix="kdbench-probe-") as directory:
         scout = Scout(replace(execution, directory=Path(directory)))
         try:
@@ -29,43 +30,64 @@ def scouting(execution: Execution) -> Iterator[Scout]:
 
 
 class Scout:
-    """Asks one worker. `start` is how long that took to start, in seconds: up to its first answer, without its work."""
+    """Asks as many workers at a time as will execute the runs: they then disturb each other as those will.
+
+    `start` is how long the first one took to start, in seconds: up to its first answer, without its work; `checking`
+    the work of telling what is refused.
+    """
 
     def __init__(self, execution: Execution) -> None:
-        self.start = 0.0
+        self.start = self.checking = 0.0
         self._execution = execution
-        self._worker: LocalWorker | None = None
+        self._workers: list[LocalWorker] = []
 
     def refused(self, runs: Sequence[Run]) -> dict[str, str]:
         """Why runs will be refused before any training, by run id."""
         reasons: dict[str, str] = {}
-        for task in checks(runs):
-            reasons |= self._ask(task).values
+        answers = self._ask(checks(runs))
+        for message in answers:
+            reasons |= message.values
+        self.checking = sum(message.seconds for message in answers) / self._execution.workers
         return spread(reasons, runs)
 
     def seconds(self, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         """Estimated seconds by phase (`kdbench.engine.probe`) and run id, without runs that cannot be built."""
-        found = {}
-        for run in runs:
-            message = self._ask(Task("probe", run))
-            if message.kind == "seconds":
-                found[run.run_id] = message.values
-        return found
+        answers = self._ask([Task("probe", run) for run in runs])
+        return {
+            run.run_id: message.values for run, message in zip(runs, answers, strict=True) if message.kind == "seconds"
+        }
 
     def stop(self) -> None:
-        """End the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.stop()
+        """End the workers, if there are any."""
+        for worker in self._workers:
+            worker.stop()
 
-    def _ask(self, task: Task) -> Message:
-        began, fresh = time.monotonic(), self._worker is None
-        if self._worker is None:
-            self._worker = LocalWorker(self._execution, 1)
-        self._worker.assign(task, None)
+    def _ask(self, tasks: Sequence[Task]) -> list[Message]:
+        """The answers, in the order of the questions, each worker at one question at a time."""
+        answers: dict[int, Message] = {}
+        asked: dict[LocalWorker, int] = {}
+        waiting, began, fresh = list(enumerate(tasks)), time.monotonic(), not self._workers
+        while len(answers) < len(tasks):
+            idle = [worker for worker in self._workers if worker not in asked]
+            while waiting and (idle or len(self._workers) < self._execution.workers):
+                worker = idle.pop(0) if idle else self._hire()
+                place, task = waiting.pop(0)
+                asked[worker] = place
+                worker.assign(task, None)
+            ready = wait([source for worker in asked for source in worker.sources])
+            for worker in [each for each in asked if any(source in ready for source in each.sources)]:
+                answers[asked.pop(worker)] = message = self._hear(worker)
+                if fresh:
+                    fresh, self.start = False, time.monotonic() - began - message.seconds
+        return [answers[place] for place in range(len(tasks))]
+
+    def _hire(self) -> LocalWorker:
+        self._workers.append(LocalWorker(self._execution, len(self._workers) + 1))
+        return self._workers[-1]
+
+    def _hear(self, worker: LocalWorker) -> Message:
         try:
-            message: Message = self._worker.connections[0].recv()
+            message: Message = worker.connections[0].recv()
         except EOFError:
-            raise KdbenchError("the plan cannot be looked at", self._worker.death(), "run without --dry-run") from None
-        if fresh:
-            self.start = time.monotonic() - began - message.seconds
+            raise KdbenchError("the plan cannot be looked at", worker.death(), "run without --dry-run") from None
         return message

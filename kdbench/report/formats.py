@@ -13,8 +13,10 @@ from kdbench.report.leaderboard import Leaderboard
 if TYPE_CHECKING:
     from kdbench.catalog import Catalog, Entry
     from kdbench.plan import NotRun
+    from kdbench.records import Summary
+    from kdbench.store import Store
 
-FORMATS = ("table", "md", "csv", "json", "latex")
+FORMATS = ("table", "md", "csv", "json", "latex", "html")
 """The built-in ones; a plugin's format of the same name is not reached."""
 
 
@@ -26,6 +28,8 @@ def render(
     color: bool = False,
     catalog: Catalog | None = None,
     not_run: Sequence[NotRun] = (),
+    summaries: Sequence[Summary] = (),
+    store: Store | None = None,
 ) -> str:
     """The boards as text that ends with a newline.
 
@@ -34,7 +38,9 @@ def render(
         format: one of `FORMATS`, or a report format that a plugin registered.
         width, color: for "table": the columns of the terminal (asked of it where None), and whether to use colours.
         catalog: where the formats of plugins are looked up.
-        not_run: what was selected and did not run; "csv", "latex" and the formats of plugins leave it out.
+        not_run: what was selected and did not run; "csv", "latex", "html" and the formats of plugins leave it out.
+        summaries: for "html": the runs that the boards were made from.
+        store: for "html": where the histories and predictions of these runs are.
 
     Raises: UnknownName for a format that is not there; PluginError where a plugin's format fails.
     """
@@ -59,7 +65,21 @@ def render(
             from kdbench.report.latex import render_latex
 
             return render_latex(boards)
+        case "html":
+            return _render_page(boards, catalog, summaries, store)
     return _render_with_plugin(boards, _plugin_format(format, catalog))
+
+
+def _render_page(
+    boards: Sequence[Leaderboard], catalog: Catalog | None, summaries: Sequence[Summary], store: Store | None
+) -> str:
+    from kdbench.metric_info import lower_is_better
+    from kdbench.report.page.document import render_page
+
+    if catalog is None:
+        return render_page(summaries, boards, store)
+    families = {entry.name: str(entry.metadata.get("family") or "") for entry in catalog.entries("method")}
+    return render_page(summaries, boards, store, families=families, lower_is_better=lower_is_better(catalog))
 
 
 def check_format(name: str, catalog: Catalog | None) -> None:

@@ -15,6 +15,7 @@ from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from kdbench.plan import NotRun
 
@@ -91,7 +92,14 @@ def print_blocks(
         console.print(Text(one_line(block.title), style="bold"))
         console.print(Text(block.headline))
         for shown, marked in block.tables:
-            console.print(_table(shown, marked, bold))
+            if _width(shown) > console.width:
+                console.print(_table(shown, marked, bold))
+                continue
+            lines = _lines(shown, marked)
+            if color:
+                console.print(_styled(lines, shown, marked, bold), end="", soft_wrap=True)
+            else:
+                output.writelines(_gap(number).join(line) + "\n" for number, line in enumerate(lines))
         for style, line in block.remarks:
             console.print(Padding(Text(one_line(line), style=style), (0, 0, 0, 2)))
         console.print()
@@ -134,6 +142,44 @@ def _table(shown: Sequence[Column], supported: Sequence[bool], bold: Collection[
     return table
 
 
+def _lines(shown: Sequence[Column], supported: Sequence[bool]) -> list[tuple[str, ...]]:
+    """Header, rule and rows of a table whose cells all fit on their lines, each cell padded to its column's width.
+
+    rich would lay it out too, in ten times the time.
+    """
+    from rich.cells import cell_len
+
+    drawn = []
+    for column in shown:
+        cells = [column.title, *(_marked(column, place, marked=marked) for place, marked in enumerate(supported))]
+        lengths = [cell_len(cell) for cell in cells]
+        width = max(lengths)
+        pads = [" " * (width - length) for length in lengths]
+        aligned = [cell + pad if column.left else pad + cell for cell, pad in zip(cells, pads, strict=True)]
+        drawn.append([aligned[0], "─" * width, *aligned[1:]])
+    return list(zip(*drawn, strict=True))
+
+
+def _gap(number: int) -> str:
+    return ("─" if number == 1 else " ") * _GAP
+
+
+def _styled(
+    lines: Sequence[tuple[str, ...]], shown: Sequence[Column], supported: Sequence[bool], bold: Collection[str]
+) -> Text:
+    """The lines with a bold header, and with the columns that stand out in marked rows."""
+    from rich.text import Text
+
+    text = Text()
+    for number, line in enumerate(lines):
+        marked = number > 1 and supported[number - 2]
+        for place, (cell, column) in enumerate(zip(line, shown, strict=True)):
+            style = "bold" if number == 0 else "bold green" if marked and column.key in bold else ""
+            text.append(_gap(number) if place else "").append(cell, style)
+        text.append("\n")
+    return text
+
+
 def _marked(column: Column, place: int, *, marked: bool) -> str:
     """Every cell of the column of differences ends in the mark or its space, so that the numbers stay aligned."""
     cell = column.cells[place]
@@ -142,10 +188,19 @@ def _marked(column: Column, place: int, *, marked: bool) -> str:
 
 def fitting(found: Sequence[Column], width: int) -> list[Column]:
     """The columns that fit; those left out are the least important."""
-    from rich.cells import cell_len
-
-    widths = {c.key: max(map(cell_len, (c.title, *c.cells))) + _GAP + c.carries_mark for c in found}
+    widths = {column.key: _column_width(column) for column in found}
     shown = list(found)
     while sum(widths[c.key] for c in shown) - _GAP > width and any(c.importance for c in shown):
         shown.remove(max(shown, key=lambda column: column.importance))
     return shown
+
+
+def _width(shown: Sequence[Column]) -> int:
+    return sum(map(_column_width, shown)) - _GAP
+
+
+def _column_width(column: Column) -> int:
+    """Of the longest cell, and of the gap after it."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, (column.title, *column.cells))) + _GAP + column.carries_mark

@@ -8,7 +8,7 @@ import kdbench
 class Scratch(kdbench.Method):
     """Cross-entropy on the labels: the undistilled student."""
 
-    tasks = (*kdbench.ITEM_TASKS, "language-modeling")
+    tasks = (*kdbench.ITEM_TASKS, *kdbench.TOKEN_TASKS, "span-qa")
 
     def loss(self, batch, student, teacher):
         """Mean cross-entropy."""
@@ -18,7 +18,7 @@ class Scratch(kdbench.Method):
 class LabelSmoothing(kdbench.Method):
     """Label smoothing (Szegedy et al., 2016, sec. 7): (1−ε)·CE(labels) + ε·CE(uniform)."""
 
-    tasks = ("binary", "multiclass", "multilabel", "language-modeling")
+    tasks = ("binary", "multiclass", "multilabel", *kdbench.TOKEN_TASKS)
 
     epsilon: Annotated[float, kdbench.Meta(ge=0, lt=1), kdbench.Search(0.01, 0.5, log=True)] = 0.1
 

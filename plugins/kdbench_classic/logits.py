@@ -8,6 +8,7 @@ import kdbench
 class SoftTargets(kdbench.Method):
     """Soft targets (Hinton et al., 2015, sec. 2): (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), batch mean."""
 
+    tasks = ("binary", "multiclass", "span-qa")
     needs = kdbench.needs(logits=True)
     temperature: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1, 16, log=True)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9

@@ -5,6 +5,32 @@ from kdbench_crosslanguage import sources
 from kdbench_text import sources as text_sources
 
 HELP = (text_sources.HELP_EN, text_sources.HELP_ZH)
+TEACHER = {"dataset": "help-en-zh", "teacher": "linear", "teacher_view": "minilm-en", "teacher_recipe": "text-head"}
+EMBEDDING = {"dataset": "help-sentences-6k", "teacher": "given-embedding", "teacher_view": "use-en"}
+FEW = 0.05
+"""The share of the Chinese train items whose labels a student is given."""
+LABELS = {
+    "supervised": ("scratch", {}),
+    "unlabelled": ("cross_soft", {"temperature": 1.0}),
+    "few-and-unlabelled": ("cross_soft", {"temperature": 1.0, "labelled": FEW}),
+    "few": ("cross_soft", {"weight": 0.0, "labelled": FEW}),
+}
+"""What a Chinese student learns from: all labels; the English teacher's answers, and no label; those, and few labels;
+the few labels alone, its twin."""
+BAG, OTHER = {"student_view": "ngrams-zh", "recipe": "text-bag"}, {"student_view": "characters-zh", "recipe": "text"}
+CLASSIFIERS = ({"student": "bag-s", **BAG}, {"student": "textcnn-s", **OTHER})
+SENTENCES = {
+    "scratch": ("scratch", {}),
+    "mse": ("logit_mse", {"ce": 0.0}),
+    "mse-and-contrast": ("logit_mse", {"weight": 200.0}),
+    "rkd": ("rkd", {}),
+    "contrastive_crossmodal": ("contrastive_crossmodal", {}),
+}
+"""`scratch` is InfoNCE against the encoder's embeddings of the batch, which a student without a teacher would not have;
+`mse` the objective of Reimers and Gurevych (2020) for a student that reads the target language alone. A squared gap
+between vectors of unit length is small, a mean over 512 numbers: hence the weight."""
+QUICK_SENTENCES = ("scratch", "mse", "mse-and-contrast")
+ENCODERS = ({"student": "bag-m", **BAG}, {"student": "encoder-s", **OTHER})
 
 
 @kdbench.hookimpl
@@ -46,3 +72,17 @@ def kdbench_register_teachers(register):
         source="Yang et al. (2020) for use-en and use-zh",
         pretrained=True,
     )
+
+
+@kdbench.hookimpl
+def kdbench_register_combos(register):
+    """Labels and soft labels across languages, then sentence embeddings; both in full and with fewer epochs."""
+    for suite, quick, suffix, classifiers, encoders, methods in (
+        ("cross-language", {}, "", CLASSIFIERS, ENCODERS, tuple(SENTENCES)),
+        ("cross-language-quick", {"recipe": "text-quick"}, "@quick", CLASSIFIERS[:1], ENCODERS[:1], QUICK_SENTENCES),
+    ):
+        rows = [(TEACHER | pair | quick, LABELS[name], name) for pair in classifiers for name in LABELS]
+        rows += [(EMBEDDING | pair | quick, SENTENCES[name], name) for pair in encoders for name in methods]
+        for pair, (method, params), name in rows:
+            combo = kdbench.Combo(method=method, params=params, **pair)
+            register(f"{combo.dataset}/{combo.pair}/{name}{suffix}", combo, suites=[suite])

@@ -7,7 +7,7 @@ FITTED = {
     "gradient-boosting": ("gradient_boosting", "boosted trees on histograms, at most 100 rounds", "Friedman (2001)"),
     "logistic": ("logistic", "multinomial logistic regression, L2", ""),
     "knn": ("nearest_neighbours", "15 nearest neighbours, by distance", "Cover & Hart (1967)"),
-    "tfidf-logistic": ("tfidf_logistic", "logistic regression on TF-IDF of counts or token indices", ""),
+    "tfidf-logistic": ("tfidf_logistic", "logistic regression on TF-IDF of token indices", ""),
 }
 
 

@@ -31,7 +31,7 @@ class Classifier(Answering):
         if not self._ready:
             return np.full((len(inputs), self.classes), 1 / self.classes)
         try:
-            found = np.asarray(self.estimator.predict_proba(inputs.reshape(len(inputs), -1)))
+            found = np.asarray(self.estimator.predict_proba(self.rows(inputs)))
         except ValueError as error:
             raise kdbench.ModelMismatch(f"teacher {self.name!r} cannot take the inputs", str(error)) from error
         seen = np.asarray(self.estimator.classes_)
@@ -40,6 +40,10 @@ class Classifier(Answering):
         answers = np.zeros((len(inputs), self.classes))
         answers[:, seen.astype(np.int64)] = found
         return answers
+
+    def rows(self, inputs: NDArray[np.float32]) -> Any:
+        """What the estimator is given of inputs (N, ...): (N, D)."""
+        return inputs.reshape(len(inputs), -1)
 
     def accept(self) -> Classifier:
         """Take the estimator as fitted. Raises: ModelMismatch where its classes are not indices of the dataset's."""
@@ -79,7 +83,7 @@ class FittedClassifier(Classifier):
 
     def fit(self, inputs: Tensor, labels: Tensor) -> None:
         """Fit the estimator on inputs (N, ...) and class indices (N,)."""
-        rows = inputs.detach().cpu().numpy().reshape(len(inputs), -1)
+        rows = self.rows(inputs.detach().cpu().numpy())
         try:
             self.estimator.fit(rows, labels.cpu().numpy())
         except Exception as error:  # the estimator's library is not ours: its error is attributed and typed

@@ -49,15 +49,17 @@ def nearest_neighbours(info: kdbench.DatasetInfo) -> FittedClassifier:
 
 
 def tfidf_logistic(info: kdbench.DatasetInfo) -> FittedClassifier:
-    """Logistic regression on TF-IDF, of a view of counts (D,) of each term, not preprocessed."""
+    """Logistic regression on TF-IDF of token indices (L,), 0 for padding, however they are ordered in an item."""
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     if len(info.input_shape) != 1:
-        raise kdbench.ModelMismatch(f"teacher 'tfidf-logistic' needs counts (D,), {info.name!r} has {info.input_shape}")
-    steps = TfidfTransformer(sublinear_tf=True), LogisticRegression(C=10, max_iter=2000, random_state=SEED)
-    return _Counts("tfidf-logistic", make_pipeline(*steps), info)
+        raise kdbench.ModelMismatch(
+            f"teacher 'tfidf-logistic' needs token indices (L,), {info.name!r} has inputs {info.input_shape}"
+        )
+    steps = TfidfTransformer(sublinear_tf=True), LogisticRegression(C=10, max_iter=500, random_state=SEED)
+    return _made("tfidf-logistic", make_pipeline(*steps), info, _OfTokens)
 
 
 def by_path(text: str, info: kdbench.DatasetInfo) -> FittedClassifier:
@@ -81,26 +83,37 @@ def by_path(text: str, info: kdbench.DatasetInfo) -> FittedClassifier:
     return _made(name, estimator, info)
 
 
-def _made(name: str, estimator: Any, info: kdbench.DatasetInfo) -> FittedClassifier:
+def _made(
+    name: str, estimator: Any, info: kdbench.DatasetInfo, make: type[FittedClassifier] = FittedClassifier
+) -> FittedClassifier:
     if info.task not in {"binary", "multiclass"}:
         raise kdbench.ModelMismatch(
             f"teacher {name!r} cannot serve dataset {info.name!r}",
             f"its task is {info.task!r}; estimators answer with one probability of each class",
         )
-    return FittedClassifier(name, estimator, info)
+    return make(name, estimator, info)
 
 
-class _Counts(FittedClassifier):
-    """Refuses what cannot be counts."""
+class _OfTokens(FittedClassifier):
+    """Gives the estimator how often each token is in an item."""
 
-    def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        if inputs.min(initial=0) < 0:
+    def rows(self, inputs: NDArray[np.float32]) -> Any:
+        """Counts (N, tokens), sparse; tokens above those of the train split are left out, and padding.
+
+        Raises: ModelMismatch for what are no token indices.
+        """
+        from scipy.sparse import csr_matrix
+
+        if inputs.min(initial=0) < 0 or not np.array_equal(inputs, np.floor(inputs)):
             raise kdbench.ModelMismatch(
-                f"teacher {self.name!r} needs counts",
-                f"an input is {inputs.min()}: standardised perhaps",
-                "a view of counts with preprocess='none'",
+                f"teacher {self.name!r} needs token indices",
+                "inputs are negative or no whole numbers: measurements, or standardised",
+                "a dataset of text whose preprocess is 'none'",
             )
-        return super().probabilities(inputs)
+        width = getattr(self.estimator[0], "n_features_in_", None) or int(inputs.max(initial=0)) + 1
+        counted = (inputs > 0) & (inputs < width)
+        items, columns = np.nonzero(counted)[0], inputs[counted].astype(np.int64)
+        return csr_matrix((np.ones(len(items)), (items, columns)), shape=(len(inputs), width))
 
 
 def _class(name: str, path: str) -> Any:

@@ -1,11 +1,16 @@
-"""Writing on: a causal language model's samples and its most probable continuations.
+"""Writing on: a causal language model's samples and its most probable continuations, and what an encoder-decoder says.
 
 A model takes token indices (N, t), for any t up to its length, and returns logits (N, t, V). One that has
 `read_on(tokens, past) -> (logits (N, V), past)`, as kdbench's own, reads each token once; any other reads everything
 anew for every token that is written. `past` is a list of tuples of tensors, whose first dimension is N.
+
+An encoder-decoder has `read_source(source (N, S)) -> past` beside it, and writes from its BEGIN on to END; after END
+there is PADDING alone.
 """
 
 from contextlib import contextmanager
+
+from kdbench.data import BEGIN, END, PADDING
 
 
 def prompt_length(share, length):
@@ -18,13 +23,26 @@ def sample(model, prompts, length):
 
     It draws from torch's global stream, evaluation mode, no gradient.
     """
+    with _writing(model) as writer:
+        return _sampled(writer, prompts.long(), length)
+
+
+def sample_target(model, sources, length):
+    """What an encoder-decoder says to the sources (N, S), drawn from its distribution: (N, length), END among them."""
+    with _writing(model, sources) as writer:
+        return _sampled(writer, _beginnings(sources), length + 1, ends=True)[:, 1:]
+
+
+def _sampled(writer, tokens, length, *, ends=False):
     import torch
 
-    tokens = prompts.long()
-    with _writing(model) as writer:
-        while tokens.shape[1] < length:
-            chances = writer.logits(tokens).softmax(-1)
-            tokens = torch.cat([tokens, torch.multinomial(chances, 1)], 1)
+    while tokens.shape[1] < length:
+        chances = writer.logits(tokens)
+        if ends:
+            if bool(_ended(tokens).all()):
+                return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=PADDING)
+            chances = _after_the_end(tokens, chances)
+        tokens = torch.cat([tokens, torch.multinomial(chances.softmax(-1), 1)], 1)
     return tokens
 
 
@@ -33,21 +51,65 @@ def beam_search(model, prompts, length, beams):
 
     Evaluation mode, no gradient; all sequences are of one length, so that no score is normalised by it.
     """
+    with _writing(model) as writer:
+        return _searched(writer, prompts.long(), length, beams)[0][:, 0]
+
+
+def translate(model, sources, length, beams, normalise=1.0):
+    """What an encoder-decoder says to the sources (N, S), at most `length` tokens: (N, length), padded after END.
+
+    Of the beams at the end the one of the highest log-probability / tokens^normalise (END counts as one; Wu et al.,
+    2016, eq. 14, with the plain length). One beam is greedy.
+    """
     import torch
 
-    tokens = prompts.long()[:, None]
+    with _writing(model, sources) as writer:
+        tokens, total = _searched(writer, _beginnings(sources), length + 1, beams, ends=True)
+    written = (tokens[:, :, 1:] != PADDING).sum(-1)
+    best = (total / written**normalise).argmax(1)
+    return tokens[torch.arange(len(tokens), device=tokens.device), best, 1:]
+
+
+def _searched(writer, prompts, length, beams, *, ends=False):
+    """Every beam's tokens (N, beams, length), the most probable first, and their log-probabilities (N, beams)."""
+    import torch
+
+    tokens = prompts[:, None]
     total = tokens.new_zeros(len(tokens), 1, dtype=torch.float32)
     items = torch.arange(len(tokens), device=tokens.device)[:, None]
-    with _writing(model) as writer:
-        while tokens.shape[2] < length:
-            chances = writer.logits(tokens.flatten(0, 1)).log_softmax(-1).unflatten(0, tokens.shape[:2])
-            vocabulary = chances.shape[-1]
-            every = (total[..., None] + chances).flatten(1)
-            total, best = every.topk(min(beams, every.shape[1]))
-            parents = best // vocabulary
-            writer.keep((items * tokens.shape[1] + parents).flatten())
-            tokens = torch.cat([tokens[items, parents], (best % vocabulary)[..., None]], 2)
-    return tokens[:, 0]
+    while tokens.shape[2] < length:
+        read = tokens.flatten(0, 1)
+        chances = writer.logits(read).log_softmax(-1)
+        if ends:
+            if bool(_ended(read).all()):
+                tokens = torch.nn.functional.pad(tokens, (0, length - tokens.shape[2]), value=PADDING)
+                break
+            chances = _after_the_end(read, chances)
+        chances = chances.unflatten(0, tokens.shape[:2])
+        vocabulary = chances.shape[-1]
+        every = (total[..., None] + chances).flatten(1)
+        total, best = every.topk(min(beams, every.shape[1]))
+        parents = best // vocabulary
+        writer.keep((items * tokens.shape[1] + parents).flatten())
+        tokens = torch.cat([tokens[items, parents], (best % vocabulary)[..., None]], 2)
+    return tokens, total
+
+
+def _ended(tokens):
+    return (tokens[:, -1] == END) | (tokens[:, -1] == PADDING)
+
+
+def _beginnings(sources):
+    return sources.new_full((len(sources), 1), BEGIN).long()
+
+
+def _after_the_end(tokens, logits):
+    """Logits (N, V) in which padding alone follows an end or padding, and never anything else; nothing begins anew."""
+    ended = _ended(tokens)[:, None]
+    logits = logits.masked_fill(ended, -float("inf"))
+    logits[:, PADDING] = logits.new_zeros(()).expand(len(logits)).masked_fill(~ended[:, 0], -float("inf"))
+    logits[:, BEGIN] = -float("inf")
+    return logits
 
 
 def as_items(tokens, prompt, inputs, labels):
@@ -61,12 +123,22 @@ def as_items(tokens, prompt, inputs, labels):
     return tokens.to(inputs.dtype), asked.masked_fill(labels == -100, -100)
 
 
+def as_targets(tokens, inputs, labels):
+    """Written targets (N, T) in place of the items' own: inputs (N, S + T), labels (N, T) that end with END."""
+    import torch
+
+    source = inputs[:, : -tokens.shape[1]]
+    read = torch.cat([_beginnings(source), tokens[:, :-1]], 1)
+    read = read.masked_fill(read == END, PADDING)
+    return torch.cat([source, read.to(inputs.dtype)], 1), tokens.to(labels.dtype).masked_fill(tokens == PADDING, -100)
+
+
 class _Writer:
     """What a model says comes next."""
 
-    def __init__(self, model):
+    def __init__(self, model, sources):
         self._model, self._read_on = model, getattr(model, "read_on", None)
-        self._past, self._read = None, 0
+        self._past, self._read = (None if sources is None else model.read_source(sources)), 0
 
     def logits(self, tokens):
         """Logits (N, V) after tokens (N, t), whose first ones are those of the call before."""
@@ -83,13 +155,13 @@ class _Writer:
 
 
 @contextmanager
-def _writing(model):
+def _writing(model, sources=None):
     import torch
 
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            yield _Writer(model)
+            yield _Writer(model, sources)
     finally:
         model.train(training)

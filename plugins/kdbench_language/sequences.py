@@ -4,7 +4,15 @@ from dataclasses import replace
 from typing import Annotated
 
 import kdbench
-from kdbench_language.generation import as_items, beam_search, prompt_length, sample
+from kdbench_language.generation import (
+    as_items,
+    as_targets,
+    beam_search,
+    prompt_length,
+    sample,
+    sample_target,
+    translate,
+)
 from kdbench_language.tokens import TokenDistillation
 
 Share = Annotated[float, kdbench.Meta(gt=0, lt=1)]
@@ -22,6 +30,16 @@ def check_writing(name, pair):
         )
 
 
+def check_writer(name, pair, writer):
+    """Refuse an encoder-decoder that cannot be asked to write."""
+    if pair.dataset.task == "seq2seq" and not hasattr(writer.module, "read_source"):
+        raise kdbench.MethodRefused(
+            f"method {name!r} cannot serve this pair: {writer.name!r} cannot write",
+            "it has no read_source(source)",
+            "choose kdbench's translation models: kdbench list students",
+        )
+
+
 class GeneralizedKd(TokenDistillation):
     """Generalised knowledge distillation (Agarwal et al., 2024, GKD, sec. 3, algorithm 1).
 
@@ -29,11 +47,12 @@ class GeneralizedKd(TokenDistillation):
     paper's λ) a batch is written on by the student first: of each item the first `prompt` is kept, the rest sampled at
     temperature 1, no gradient through the sampling, and the divergence is taken over what was written, without CE. A
     step has one pass of the teacher either way. The paper's student has learnt the task before; here it writes once
-    `start` of the training is done. α, `prompt` and `start` are our choice.
+    `start` of the training is done. α, `prompt` and `start` are our choice. Of a seq2seq task the source is what is
+    kept, and the whole target is written.
     """
 
     needs = kdbench.needs(logits=True, live=True)
-    tasks = ("language-modeling",)
+    tasks = kdbench.TOKEN_TASKS
     beta: Annotated[Share, kdbench.Search(0.1, 0.9)] = 0.5
     on_policy: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.5
     prompt: Prompt = 0.25
@@ -42,6 +61,7 @@ class GeneralizedKd(TokenDistillation):
     def check(self, pair):
         """Refuse views that differ."""
         check_writing("gkd", pair)
+        check_writer("gkd", pair, pair.student)
 
     def divergence(self, student, teacher, mask):
         """Generalised Jensen-Shannon divergence."""
@@ -60,11 +80,16 @@ class GeneralizedKd(TokenDistillation):
         return trainer.optimize({"kd": self.alpha * gap})
 
     def written(self, student, batch):
-        """The batch with every item written on by the student after its prompt."""
-        length = batch.inputs.shape[1]
-        prompt = prompt_length(self.prompt, length)
-        tokens = sample(student, batch.inputs[:, :prompt], length)
-        inputs, labels = as_items(tokens, prompt, batch.inputs, batch.labels)
+        """The batch with every item written on by the student after its prompt, or its source."""
+        length = batch.labels.shape[1]
+        if batch.task == "seq2seq":
+            inputs, labels = as_targets(
+                sample_target(student, batch.inputs[:, :-length], length), batch.inputs, batch.labels
+            )
+        else:
+            prompt = prompt_length(self.prompt, length)
+            tokens = sample(student, batch.inputs[:, :prompt], length)
+            inputs, labels = as_items(tokens, prompt, batch.inputs, batch.labels)
         return replace(batch, inputs=inputs, teacher_inputs=inputs, labels=labels)
 
 
@@ -73,18 +98,20 @@ class SequenceLevel(kdbench.Method):
 
     Before the training the teacher writes on every train item after its first `prompt`, by beam search with `beams`
     (the paper's 5; 1 is greedy), once in a run; the student then learns what was written in place of the text. A
-    language model has no source sentence, so its prompt stands for one; the share is our choice. Beam search has little
-    entropy: expect a better writer, and a worse perplexity on real text.
+    language model has no source sentence, so its prompt stands for one; the share is our choice. Of a seq2seq task the
+    teacher writes the target to every source. Beam search has little entropy: expect a better writer, and a worse
+    perplexity on real text.
     """
 
     needs = kdbench.needs(logits=True, live=True)
-    tasks = ("language-modeling",)
+    tasks = kdbench.TOKEN_TASKS
     beams: Annotated[int, kdbench.Meta(ge=1)] = 5
     prompt: Prompt = 0.25
 
     def check(self, pair):
         """Refuse views that differ."""
         check_writing("seq_kd", pair)
+        check_writer("seq_kd", pair, pair.teacher)
 
     def fit(self, trainer):
         """Let the teacher write, then train on it; the validation split stays as it is."""
@@ -96,15 +123,21 @@ class SequenceLevel(kdbench.Method):
             trainer.train_data = data
 
     def written(self, teacher, data):
-        """The train split with what the teacher's module writes after each prompt; its passes are counted."""
+        """The train split with what the teacher's module writes after each prompt or source; its passes are counted."""
         import torch
 
-        length = data.student.shape[1]
-        prompt = prompt_length(self.prompt, length)
-        parts = torch.split(data.student[:, :prompt], max(1, 512 // self.beams))
-        tokens = torch.cat([beam_search(teacher.module, part, length, self.beams) for part in parts])
+        length, most = data.labels.shape[1], max(1, 512 // self.beams)
+        if data.task == "seq2seq":
+            parts, prompt, write = torch.split(data.student[:, :-length], most), 0, translate
+        else:
+            prompt = prompt_length(self.prompt, length)
+            parts, write = torch.split(data.student[:, :prompt], most), beam_search
+        tokens = torch.cat([write(teacher.module, part, length, self.beams) for part in parts])
         teacher.forward_samples += len(tokens) * (1 + self.beams * (length - prompt - 1))
-        inputs, labels = as_items(tokens, prompt, data.student, data.labels)
+        if data.task == "seq2seq":
+            inputs, labels = as_targets(tokens, data.student, data.labels)
+        else:
+            inputs, labels = as_items(tokens, prompt, data.student, data.labels)
         return replace(data, student=inputs, teacher=inputs, labels=labels)
 
     def step(self, trainer, batch):

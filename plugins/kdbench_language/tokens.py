@@ -8,11 +8,11 @@ import kdbench
 class TokenDistillation(kdbench.Method):
     """(1−α)·CE + α·a divergence, both means over the tokens that are not padding; a subclass chooses the divergence.
 
-    An item of a classification task is a single token.
+    An item of a classification task is a single token; of an answer's span each end is one, over the text's places.
     """
 
     needs = kdbench.needs(logits=True)
-    tasks = ("language-modeling", "binary", "multiclass")
+    tasks = (*kdbench.TOKEN_TASKS, "binary", "multiclass", "span-qa")
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 1.0
 
     def loss(self, batch, student, teacher):

@@ -1,1 +1,109 @@
-"""Tabular tasks: estimators of scikit-learn teach networks and linear models."""
+"""Tabular tasks: forests and boosted trees teach networks and linear models; two streams that drift."""
+
+import kdbench
+
+MLBENCH = kdbench.Source(
+    "apt",
+    "r-cran-mlbench",
+    "2.1-3-1",
+    sha256="2f1127f7b5e7d08703b13b52ef1976a0c355a7660d6ac575e29b87b13921bc06",
+    files=("usr/lib/R/site-library/mlbench/data/*.rda",),
+    size=1049188,
+    licence="GPL-2 (the package); the tables are the UCI repository's, CC BY 4.0",
+)
+TABLES = {
+    "letter-recognition": ("letter_recognition", "Printed capital letters in 16 measurements (UCI)", 20000, 26),
+    "satellite": ("satellite", "Ground cover from 36 values of a satellite's pictures (UCI Statlog)", 6435, 6),
+    "vehicle": ("vehicle", "Vehicles from 18 measurements of their silhouettes (UCI Statlog)", 846, 4),
+}
+STREAMS = {
+    "digits-drift": ("digits_drift", "Handwritten digits, 8x8, ever more turned: a made drift", 1797, 10, None),
+    "letter-drift": ("letter_drift", "Printed letters whose measurements shift: a made drift", 20000, 26, MLBENCH),
+}
+TEACHERS = ("random-forest", "gradient-boosting")
+METHODS = ("scratch", "label_smoothing", "kd", "dkd", "logit_mse", "lskd")
+QUICK = ("scratch", "label_smoothing", "kd", "lskd")
+BASE = ("scratch", "label_smoothing", "kd")
+DYNAMIC = ("scratch", "kd", "online_teacher")
+
+
+@kdbench.hookimpl
+def kdbench_register_datasets(register):
+    """Tables of mlbench, and streams made of real items."""
+    common = {"task": "multiclass", "modality": "tabular"}
+    for name, (attribute, title, items, classes) in TABLES.items():
+        register(
+            name,
+            f"kdbench_tabular.tables:{attribute}",
+            title=title,
+            items=items,
+            classes=classes,
+            licence=MLBENCH.licence,
+            **_fetched(name, MLBENCH),
+            **common,
+        )
+    for name, (attribute, title, items, classes, source) in STREAMS.items():
+        register(
+            name,
+            f"kdbench_tabular.streams:{attribute}",
+            title=title,
+            items=items,
+            classes=classes,
+            licence=source.licence if source else "CC BY 4.0 (UCI Machine Learning Repository)",
+            **(_fetched(name, source) if source else {}),
+            **(common if source else common | {"modality": "image"}),
+        )
+
+
+def _fetched(name, source):
+    return {
+        "sources": (source,),
+        "fix": f"kdbench data fetch {name}",
+        "requires": ("rdata",),
+        "extra": "tabular",
+    }
+
+
+@kdbench.hookimpl
+def kdbench_register_metrics(register):
+    """What a stream is measured by."""
+    register(
+        "prequential_accuracy",
+        "kdbench_tabular.prequential:PrequentialAccuracy",
+        of="model",
+        scheme=True,
+        tasks=("binary", "multiclass"),
+        title="accuracy of answers given before each label is learnt from",
+    )
+
+
+@kdbench.hookimpl
+def kdbench_register_recipes(register):
+    """For thousands of rows."""
+    recipe = kdbench.Recipe(optimizer="adamw", lr=5e-3, weight_decay=1e-2, epochs=60, batch_size=128)
+    register("tables", recipe, summary="AdamW, cosine, 60 epochs, for thousands of rows")
+    quick = kdbench.Recipe(optimizer="adamw", lr=5e-3, weight_decay=1e-2, epochs=20, batch_size=128)
+    register("tables-quick", quick, summary="tables in 20 epochs")
+
+
+@kdbench.hookimpl
+def kdbench_register_combos(register):
+    """Estimators teach small networks; on the streams, networks that are fixed or go on learning."""
+    for dataset in ("wine", "breast-cancer"):
+        _register_grid(register, BASE, "tabular", ["tabular", "tabular-quick"], dataset, "random-forest", "mlp-s")
+    for dataset in TABLES:
+        for teacher in TEACHERS:
+            for student in ("mlp-s", "linear"):
+                _register_grid(register, METHODS, "tables", ["tabular"], dataset, teacher, student)
+        for student in ("mlp-s", "linear"):
+            suites, recipe = ["tabular-quick"], "tables-quick"
+            _register_grid(register, QUICK, recipe, suites, dataset, "random-forest", student, named=True)
+    _register_grid(register, DYNAMIC, "standard", ["stream"], "digits-drift", "cnn-m", "cnn-s")
+    _register_grid(register, DYNAMIC, "tables", ["stream"], "letter-drift", "mlp-l", "mlp-s")
+
+
+def _register_grid(register, methods, recipe, suites, dataset, teacher, student, named=False):
+    for name, combo in kdbench.grid(
+        methods=methods, recipes=[recipe], dataset=dataset, teacher=teacher, student=student
+    ):
+        register(f"{name}@{recipe}" if named else name, combo, suites=suites)

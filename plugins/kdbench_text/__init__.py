@@ -29,8 +29,42 @@ MODELS = {
     "encoder-s": ("encoder:encoder_s", "text-encoder", "encoder, width 64, 2 layers", "Vaswani et al. (2017)"),
     "encoder-l": ("encoder:encoder_l", "text-encoder", "encoder, width 128, 4 layers", "Vaswani et al. (2017)"),
 }  # fmt: skip
-QUICK = ("scratch", "label_smoothing", "kd", "dkd", "dist")
-FULL = (*QUICK, "lsr_kd", "rkd")
+METHODS = ("scratch", "label_smoothing", "kd", "dkd", "dist", "nkd", "rkd", "crd")
+TRANSFORMERS = ("scratch", "label_smoothing", "kd", "distilbert", "tinybert", "minilm")
+QUICK = ("scratch", "label_smoothing", "kd", "dist")
+PARAMS = {"kd": {"temperature": 2.0}}
+"""That of DistilBERT (Sanh et al., 2019); the default of 4 is from images."""
+EMBEDDED = {"teacher": "linear", "teacher_view": "minilm", "teacher_recipe": "text-head"}
+QUICK_PAIRS = (
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
+)
+PAIRS = (
+    *QUICK_PAIRS,
+    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "gru-s", "student_view": "words"},
+    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
+    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
+    {
+        "dataset": "wordnet-glosses", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "words",
+        "student_view": "words",
+    },
+    {
+        "dataset": "wordnet-glosses", "teacher": "bag-linear", "student": "textcnn-s", "teacher_view": "ngrams",
+        "student_view": "words",
+    },
+    {
+        "dataset": "spam-assassin", "teacher": "textcnn-l", "student": "bag-s", "teacher_view": "words",
+        "student_view": "ngrams",
+    },
+    {
+        "dataset": "chinese-reviews", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "characters",
+        "student_view": "characters",
+    },
+)  # fmt: skip
+ENCODERS = {
+    "dataset": "tweets", "teacher": "encoder-l", "student": "encoder-s", "teacher_view": "words",
+    "student_view": "words",
+}  # fmt: skip
 
 
 @kdbench.hookimpl
@@ -67,3 +101,36 @@ def kdbench_register_students(register):
 def _register_models(register):
     for name, (target, family, title, source) in MODELS.items():
         register(name, f"kdbench_text.{target}", family=family, title=title, source=source)
+
+
+@kdbench.hookimpl
+def kdbench_register_recipes(register):
+    """How students of text train, and classifiers of sentence embeddings."""
+    for name, epochs, lr, summary in (
+        ("text", 20, 5e-3, "AdamW, one cycle, 20 epochs"),
+        ("text-bag", 20, 1e-2, "AdamW at a higher rate, one cycle, 20 epochs, for bags of embeddings"),
+        ("text-quick", 8, 1e-2, "text-bag in 8 epochs"),
+    ):
+        recipe = kdbench.Recipe(
+            optimizer="adamw", lr=lr, weight_decay=1e-2, epochs=epochs, batch_size=64, schedule="onecycle",
+            clip_norm=1.0,
+        )  # fmt: skip
+        register(name, recipe, summary=summary)
+    register(
+        "text-head",
+        kdbench.Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2, epochs=10, batch_size=64, schedule="onecycle"),
+        summary="AdamW, one cycle, 10 epochs, for a classifier of embeddings",
+    )
+
+
+@kdbench.hookimpl
+def kdbench_register_combos(register):
+    """The pairs of the suite text, and two of them with fewer epochs and methods."""
+    for pairs, methods, recipe, suite in (
+        (PAIRS, METHODS, "text", "text"),
+        ((ENCODERS,), TRANSFORMERS, "text", "text"),
+        (QUICK_PAIRS, QUICK, "text-quick", "text-quick"),
+    ):
+        for pair in pairs:
+            for name, combo in kdbench.grid(methods=methods, recipes=[recipe], params=PARAMS, **pair):
+                register(name + ("@quick" if suite == "text-quick" else ""), combo, suites=[suite])

@@ -102,6 +102,7 @@ def test_after_any_method_the_student_is_trained_on_labels_alone(catalog, contex
     assert record.selected_epoch == len(transfer) + best
     assert after["accuracy"] == pytest.approx(tuned[best]["val_accuracy"])
     assert record.cost.seconds["finetune"] > 0
+    assert 0 <= record.cost.batch_seconds < record.cost.seconds["train"]
     assert trainer.steps == 3 * STEPS
     assert record.cost.steps >= trainer.steps
     assert len(predictions["labels"]) == len(predictions["probabilities"]) > 0

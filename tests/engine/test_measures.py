@@ -7,12 +7,15 @@ import torch
 from torch import nn
 
 from kdbench.catalog import Catalog
-from kdbench.engine.measures import measure
+from kdbench.data import DatasetInfo
+from kdbench.engine.bank import Teacher
+from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.train import Views
 from kdbench.errors import PluginError
 
 INPUTS, LABELS = torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 1])
 DATA = Views(INPUTS, -INPUTS, LABELS)
+INFO = DatasetInfo("made up", "multiclass", 2, (2,), 3, class_names=("no", "yes"))
 
 
 def catalog(**factories) -> Catalog:
@@ -34,7 +37,7 @@ def test_they_get_the_students_view_and_a_model_in_evaluation_mode_that_has_its_
 
         return metric
 
-    assert measure(("sum", "sum:3"), catalog(sum=factory), model, DATA) == {"sum": 2.0, "sum:3": 6.0}
+    assert measure(("sum", "sum:3"), catalog(sum=factory), model, DATA, INFO) == {"sum": 2.0, "sum:3": 6.0}
     assert model[0].training
 
 
@@ -48,7 +51,7 @@ def test_they_can_differentiate():
         return metric
 
     model = nn.Linear(2, 2)
-    assert measure(("slope",), catalog(slope=factory), model, DATA) == {"slope": model.weight[0, 1].item()}
+    assert measure(("slope",), catalog(slope=factory), model, DATA, INFO) == {"slope": model.weight[0, 1].item()}
 
 
 def test_one_that_raises_is_named_with_its_plugin():
@@ -59,4 +62,33 @@ def test_one_that_raises_is_named_with_its_plugin():
         return metric
 
     with pytest.raises(PluginError, match=r"metric 'bad' of plugin 'mine' failed\n  ZeroDivisionError: no items"):
-        measure(("bad",), catalog(bad=factory), nn.Linear(2, 2), DATA)
+        measure(("bad",), catalog(bad=factory), nn.Linear(2, 2), DATA, INFO)
+
+
+def test_one_that_asks_for_it_is_told_of_the_dataset():
+    made = Catalog()
+    factory = lambda: lambda model, inputs, labels, *, info: len(info.class_names[1])  # noqa: E731
+    made.add("metric", "letters", factory, "mine", {"of": "model", "info": True})
+    assert measure(("letters",), made, nn.Linear(2, 2), DATA, INFO) == {"letters": 3.0}
+
+
+def test_the_teacher_is_measured_once_on_its_view_by_those_that_are_also_its_own(tmp_path):
+    calls = []
+
+    def factory(text="1"):
+        def metric(model, inputs, labels):
+            calls.append(text)
+            return float(text) * float(inputs.sum())
+
+        return metric
+
+    made = catalog(student=factory)
+    made.add("metric", "both", factory, "mine", {"of": "model", "scheme": True, "of_teacher": True})
+    teacher = Teacher(nn.Linear(2, 2), "", {}, INPUTS.numpy(), tmp_path, 0.0)
+    names = ("student", "both", "both:2")
+    expected = {"both": -15.0, "both:2": -30.0}
+    for _ in range(2):
+        assert measure_teacher(names, made, teacher, DATA, INFO) == expected
+    assert calls == ["1", "2"]
+    assert measure_teacher((*names, "both:3"), made, teacher, DATA, INFO) == expected | {"both:3": -45.0}
+    assert calls == ["1", "2", "3"]

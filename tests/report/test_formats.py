@@ -161,7 +161,8 @@ def test_json_has_every_field_of_the_boards(boards):
 def test_hostile_text_stays_text(form):
     fails = a_run("kd", 1, None, error=HOSTILE)
     record = a_run(HOSTILE, dataset=HOSTILE, teacher=HOSTILE, recipe=HOSTILE, provenance=Provenance(device=HOSTILE))
-    text = render(leaderboards([record, fails]), form, width=150, not_run=[NotRun(HOSTILE, HOSTILE, HOSTILE)])
+    missing = [NotRun(HOSTILE, HOSTILE, HOSTILE)]
+    text = render(leaderboards([record, fails]), form, width=150, not_run=missing, summaries=[record, fails])
     assert "\x1b" not in text
     if form == "md":
         assert "<b>" not in text
@@ -223,13 +224,13 @@ def test_a_plugins_format_that_fails_is_named_with_its_plugin(boards, target, wh
 
 def test_an_unknown_format_is_refused_with_a_suggestion(boards):
     catalog = Catalog()
-    catalog.add("report_format", "latex", str, "mine", {})
-    for refused in (lambda: render(boards, "ltx", catalog=catalog), lambda: check_format("latx", catalog)):
-        with pytest.raises(UnknownName, match="did you mean 'latex'") as caught:
+    catalog.add("report_format", "slides", str, "mine", {})
+    for refused in (lambda: render(boards, "slids", catalog=catalog), lambda: check_format("slydes", catalog)):
+        with pytest.raises(UnknownName, match="did you mean 'slides'") as caught:
             refused()
-        assert "known: table, md, csv, json, latex" in caught.value.fix
+        assert "known: table, md, csv, json, latex, html, slides" in caught.value.fix
     check_format("md", None)
-    check_format("latex", catalog)
+    check_format("slides", catalog)
 
 
 def test_metrics_of_plugins_have_a_column_where_a_run_has_them(runs):
@@ -279,3 +280,10 @@ def test_parquet_has_the_lines_of_the_csv_with_their_types(boards):
                 assert float(cell) == pytest.approx(float(value)), name
     assert frame["better"].dtype == "boolean"
     assert frame["n"].dtype == "Int64"
+
+
+@pytest.mark.parametrize("width", [45, 80, 200])
+def test_a_table_without_colours_is_the_coloured_one_without_its_colours(boards, runs, width):
+    boards += leaderboards(runs("日本語 \u200f\u05e2\u05d1\u05e8" * 3, [0.9, 0.8]) + runs("scratch", [0.7, 0.6]))
+    plain, coloured = (render(boards, "table", width=width, color=color) for color in (False, True))
+    assert plain.splitlines() == [ANSI.sub("", line).rstrip() for line in coloured.splitlines()]

@@ -10,6 +10,8 @@ from kdbench.engine.tasks.classification import Classification
 from kdbench.engine.tasks.kind import Answers, TaskKind, Truth
 from kdbench.engine.tasks.multilabel import MultiLabel
 from kdbench.engine.tasks.retrieval import Retrieval
+from kdbench.engine.tasks.seq2seq import SequenceToSequence
+from kdbench.engine.tasks.spans import Spans
 from kdbench.engine.tasks.tokens import Tokens
 
 __all__ = ["KINDS", "Answers", "TaskKind", "Truth", "kind_of"]
@@ -21,6 +23,8 @@ KINDS: dict[Task, TaskKind] = {
     "multilabel": MultiLabel(),
     "language-modeling": Tokens(),
     "retrieval": Retrieval(),
+    "seq2seq": SequenceToSequence(),
+    "span-qa": Spans(),
 }
 """The tasks that can be run."""
 

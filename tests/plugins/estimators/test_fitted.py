@@ -110,13 +110,22 @@ def test_a_task_without_one_class_for_each_item_is_refused():
         fitted.random_forest(info)
 
 
-def test_tfidf_is_of_counts_and_standardised_columns_are_refused():
-    counts = torch.randint(0, 4, (60, 12), generator=torch.Generator().manual_seed(0)).float()
-    labels = (counts[:, 0] > counts[:, 1]).long()
-    teacher = fitted.tfidf_logistic(kdbench.DatasetInfo("terms", "binary", 2, (12,), 60))
-    teacher.fit(counts, labels)
-    rows = TfidfTransformer(sublinear_tf=True).fit_transform(counts.numpy())
-    twin = linear_model.LogisticRegression(C=10, max_iter=2000).fit(rows, labels.numpy())
-    np.testing.assert_allclose(teacher(counts).softmax(1), twin.predict_proba(rows), rtol=1e-4)
-    with pytest.raises(kdbench.ModelMismatch, match="needs counts"):
-        teacher(counts - 1)
+def test_tfidf_is_of_how_often_tokens_are_in_an_item_without_padding(tmp_path):
+    stream = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 12, (60, 9), generator=stream).float()
+    labels = ((tokens == 3).sum(1) > (tokens == 5).sum(1)).long()
+    info = kdbench.DatasetInfo("terms", "binary", 2, (9,), 60)
+    teacher = fitted.tfidf_logistic(info)
+    teacher.fit(tokens, labels)
+    counts = np.array([[int((item == token).sum()) * (token > 0) for token in range(12)] for item in tokens])
+    rows = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    twin = linear_model.LogisticRegression(C=10, max_iter=500).fit(rows, labels.numpy())
+    np.testing.assert_allclose(teacher(tokens).softmax(1), twin.predict_proba(rows), rtol=1e-4)
+    never_seen = torch.where(tokens == 0, 99.0, tokens)
+    assert teacher(never_seen).equal(teacher(tokens))
+    save_weights(teacher, tmp_path / "model.safetensors")
+    loaded = fitted.tfidf_logistic(info)
+    load_weights(loaded, tmp_path / "model.safetensors", "tfidf")
+    assert loaded(tokens).equal(teacher(tokens))
+    with pytest.raises(kdbench.ModelMismatch, match="needs token indices"):
+        teacher(tokens - 1)

@@ -150,10 +150,8 @@ def test_onnx_files_that_do_not_fit_are_refused_by_name(tmp_path, onnx_parts):
 
 
 def test_a_keras_file_answers_as_its_model_with_channels_last(tmp_path, monkeypatch):
-    pytest.importorskip("keras")
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    import keras
-
+    monkeypatch.setenv("KERAS_BACKEND", "torch")  # before it is first imported
+    keras = pytest.importorskip("keras")
     if keras.backend.backend() != "torch":
         pytest.skip("Keras was imported on another back end")
     keras.utils.set_random_seed(0)

@@ -1,0 +1,109 @@
+"""What the page shows of a single run: its curves, its confusion matrix, its answers beside the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from kdbench.errors import StoreError
+from kdbench.records import Record
+from kdbench.report.page.packing import packed, shortened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kdbench.store import Store
+
+WHOLE = 3_000
+"""Up to so many runs, each has its details; of more, the first seeds of each row do, with fewer epochs."""
+BUDGET = 9_000_000
+"""Characters of all details together."""
+EPOCHS, FEWER_EPOCHS = 120, 30
+CONFUSION = 40
+"""Classes of a confusion matrix that is shown whole."""
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def details(store: Store, rows: Sequence[Sequence[str]], baselines: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """For each row its runs' details by run id, packed; empty where none fit.
+
+    Args:
+        store: where the records and predictions are; what cannot be read has no details.
+        rows: the run ids of each row, the first seed first.
+        baselines: for each row the baseline's run at the same seed and fold, by run id.
+    """
+    total = sum(map(len, rows))
+    each = max(1, WHOLE // max(1, len(rows))) if total > WHOLE else total
+    epochs = EPOCHS if total <= WHOLE else FEWER_EPOCHS
+    left = BUDGET
+
+    @lru_cache(maxsize=64)
+    def answers(run_id: str) -> Arrays:
+        try:
+            return store.predictions(run_id)
+        except (StoreError, OSError):
+            return {}
+
+    for run_ids, baseline in zip(rows, baselines, strict=True):
+        found = {}
+        for record in store.records(run_ids[:each], problems=[]):
+            other = baseline.get(record.run_id)
+            found[record.run_id] = run_details(
+                record, answers(record.run_id), answers(other) if other else {}, epochs=epochs
+            )
+        text = packed(found) if found else ""
+        if len(text) > left:
+            text = ""
+        left -= len(text)
+        yield text
+
+
+def run_details(record: Record, arrays: Arrays, baseline: Arrays, *, epochs: int = EPOCHS) -> dict[str, Any]:
+    """The details of one run, with its baseline's answers to the same items, if any."""
+    found: dict[str, Any] = {
+        "history": history(record.history, epochs), "selected": record.selected_epoch,
+        "validation": record.val_metrics, "teacher": record.teacher_metrics, "seconds": record.cost.seconds,
+    }  # fmt: skip
+    if record.confusion and len(record.confusion) <= CONFUSION:
+        found["confusion"] = record.confusion
+    return shortened(found | _from_answers(arrays, baseline))
+
+
+def history(rows: Sequence[Mapping[str, float | None]], most: int) -> dict[str, list[float | None]]:
+    """The history by column, of at most so many epochs, spread evenly with the first and the last."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) > most:
+        rows = [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _from_answers(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
+    """Curves and tests from predictions of classes: {"probabilities", "labels"}; nothing of other kinds."""
+    if not {"probabilities", "labels"} <= set(arrays):
+        return {}
+    from kdbench.report.page.curves import one_vs_rest, reliability
+
+    probabilities, labels = arrays["probabilities"], arrays["labels"]
+    if probabilities.ndim != 2 or len(labels) != len(probabilities) or labels.ndim > 2 or not len(labels):
+        return {}
+    found: dict[str, Any] = {"items": len(labels), "curves": one_vs_rest(probabilities, labels)}
+    if labels.ndim == 1:
+        from kdbench.statistics import share_interval
+
+        right = probabilities.argmax(axis=1) == labels
+        found["reliability"] = reliability(probabilities, labels)
+        found["accuracy_interval"] = share_interval(int(right.sum()), len(labels))
+        found |= _versus(arrays, baseline)
+    return found
+
+
+def _versus(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
+    from kdbench.statistics import mcnemar
+
+    labels, theirs = arrays["labels"], baseline.get("labels")
+    if theirs is None or "probabilities" not in baseline or labels.shape != theirs.shape or (labels != theirs).any():
+        return {}
+    test = mcnemar(*(each["probabilities"].argmax(axis=1) == labels for each in (arrays, baseline)))
+    return {"versus": {"only_this": test.only_first, "only_baseline": test.only_second, "p_value": test.p_value}}

@@ -1,0 +1,64 @@
+"""Exact match and F1 of answers as texts, as SQuAD's evaluation defines them (Rajpurkar et al., 2016, sec. 6.1)."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kdbench.engine.span_metrics import best_spans
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised(text: str) -> str:
+    """Lower case, without ASCII punctuation, then without articles, white space collapsed."""
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+
+
+def exact_match(answer: str, accepted: Sequence[str]) -> float:
+    """1 where the answer is one of the accepted, normalised; else 0."""
+    return float(any(normalised(answer) == normalised(one) for one in accepted))
+
+
+def f1(answer: str, accepted: Sequence[str]) -> float:
+    """The harmonic mean of precision and recall of the words, each as often as it comes; the best of the accepted."""
+    return max(_f1(normalised(answer).split(), normalised(one).split()) for one in accepted)
+
+
+def _f1(said: list[str], right: list[str]) -> float:
+    shared = sum((Counter(said) & Counter(right)).values())
+    return 2 * shared / (len(said) + len(right)) if shared else 0.0
+
+
+def squad_em() -> Callable[..., float]:
+    """The mean exact match of what the model points at, over the test split of a `squad:` dataset."""
+    return lambda model, inputs, labels, *, info: _mean(exact_match, model, inputs, info)
+
+
+def squad_f1() -> Callable[..., float]:
+    """The mean F1 of what the model points at, over the test split of a `squad:` dataset."""
+    return lambda model, inputs, labels, *, info: _mean(f1, model, inputs, info)
+
+
+def _mean(score: Callable[[str, Sequence[str]], float], model: Any, inputs: Any, info: Any) -> float:
+    import torch
+
+    from kdbench_qa.squad import arrays, examples_of, found_argument
+
+    examples, _ = examples_of(found_argument() if info.name == "squad-1.1" else info.name.removeprefix("squad:"))
+    rows, _ = arrays(examples, info.num_classes)
+    of_row = {row.tobytes(): example for row, example in zip(rows, examples, strict=True)}
+    total = 0.0
+    with torch.no_grad():
+        for part in torch.split(inputs, 256):
+            found = best_spans(model(part).double().softmax(-1).cpu().numpy())
+            for row, (first, last) in zip(part.cpu().numpy().astype(rows.dtype), found, strict=True):
+                example = of_row[row.tobytes()]
+                known = example.spans
+                start, end = known[min(first, len(known) - 1)][0], known[min(last, len(known) - 1)][1]
+                total += score(example.context[start:end], example.answers)
+    return total / len(inputs)

@@ -1,0 +1,62 @@
+"""A cache of each test's own, a stand-in for npm, and a package index on loopback."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from archives import StubClient, only_pip_index, sha256
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubClient:
+    stub = StubClient(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return stub
+
+
+class Index:
+    """A package index in a directory: `/simple/NAME/` names the files."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def publish(self, name: str, file: str, content: bytes) -> None:
+        page = self._directory / "simple" / name
+        page.mkdir(parents=True, exist_ok=True)
+        (self._directory / file).write_bytes(content)
+        listed = page / "index.html"
+        line = f'<a href="../../{file}#sha256={sha256(content)}">{file}</a>\n'
+        listed.write_text((listed.read_text() if listed.exists() else "") + line)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    directory = tmp_path / "index"
+    directory.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(directory))
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    only_pip_index(monkeypatch, f"http://127.0.0.1:{server.server_port}/simple/")
+    yield Index(directory)
+    server.shutdown()
+    server.server_close()
+    thread.join()

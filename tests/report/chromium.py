@@ -1,0 +1,75 @@
+"""A browser for the tests of the page: the system's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def required() -> bool:
+    """Whether tests that lack a browser fail, as in CI, rather than being skipped."""
+    return bool(os.environ.get("KDBENCH_BROWSER_TESTS"))
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """A browser; without one the test is skipped, or fails where browser tests are required."""
+    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sync_playwright = None
+    if program is None or sync_playwright is None:
+        missing = "playwright is not installed" if sync_playwright is None else f"none of {', '.join(NAMES)} is there"
+        (pytest.fail if required() else pytest.skip)(f"no browser: {missing}")
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """One page opened from disk, and everything that went wrong with it."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def rows(self, label: str = "Leaderboard") -> dict[str, dict[str, str]]:
+        """The cells of a table's rows on this page, by row header: `data-value` by column."""
+        script = """(region) => Object.fromEntries([...region.querySelectorAll('tbody tr')].map((row) => [
+            row.querySelector('th').textContent,
+            Object.fromEntries([...row.querySelectorAll('td')].map((cell) => [cell.dataset.column, cell.dataset.value]))]))"""
+        return self.page.get_by_role("region", name=label, exact=True).evaluate(script)
+
+    def order(self, label: str = "Leaderboard") -> list[str]:
+        """The row headers, from the top."""
+        return self.page.get_by_role("region", name=label, exact=True).locator("tbody th").all_text_contents()
+
+
+@contextmanager
+def visit(browser: Any, path: Path, state: str = "", **options: Any) -> Iterator[Visit]:
+    """The page at a state of its address; fails on a console error, an exception, or any request but the file's own."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+    context.set_default_timeout(15_000)
+    visited = Visit(context.new_page())
+    visited.page.on("request", lambda request: visited.requests.append(request.url))
+    visited.page.on("console", lambda m: visited.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+    visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+    visited.page.goto(f"{path.as_uri()}{'#' + state if state else ''}")
+    visited.page.get_by_role("heading", level=1).wait_for()
+    yield visited
+    assert visited.complaints == []
+    assert [url for url in visited.requests if not url.startswith(path.as_uri())] == []
+    context.close()
