@@ -85,4 +85,4 @@ def kdbench_register_combos(register):
         rows += [(EMBEDDING | pair | quick, SENTENCES[name], name) for pair in encoders for name in methods]
         for pair, (method, params), name in rows:
             combo = kdbench.Combo(method=method, params=params, **pair)
-            register(f"{combo.dataset}/{combo.pair}/{name}{suffix}", combo, suites=[suite])
+            register(f"{combo.dataset}/{combo.pair}/{name}{suffix}", combo, suites=[suite], on_request=bool(quick))
