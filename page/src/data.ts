@@ -3,7 +3,7 @@
 export type Numbers = (number | null)[];
 export interface Metric { title: string; higher: boolean; percent: boolean }
 export interface Board {
-  key: string; title: string; dataset: string; pair: string; task: string;
+  key: string; title: string; dataset: string; pair: string; task: string; metric: string;
   teachers: Record<string, number[]>; headline: string; notes: string[];
 }
 export interface Row {

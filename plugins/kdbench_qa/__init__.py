@@ -11,7 +11,7 @@ METHODS = ("scratch", "logit_mse", "rkd", "contrastive_crossmodal")
 PARAMS = {"logit_mse": {"ce": 0.0, "weight": 500.0}}
 """As Reimers & Gurevych (2020): no labels. The weight makes gradients of a usual size; embeddings are of length 1."""
 PAIRS = (
-    {"student": "bag-m", "student_view": "ngrams"},
+    {"student": "bag-m", "student_view": "words"},
     {"student": "textcnn-s", "student_view": "words"},
 )
 
@@ -98,8 +98,8 @@ def kdbench_register_metrics(register):
 @kdbench.hookimpl
 def kdbench_register_recipes(register):
     """How the rankers train."""
-    recipe = kdbench.Recipe(optimizer="adamw", lr=3e-3, weight_decay=1e-2, epochs=30, batch_size=128, clip_norm=5.0)
-    register("ranking", recipe, summary="AdamW, cosine, 30 epochs of large batches, which contrast more")
+    recipe = kdbench.Recipe(optimizer="adamw", lr=3e-3, weight_decay=1e-2, epochs=20, batch_size=128, clip_norm=5.0)
+    register("ranking", recipe, summary="AdamW, cosine, 20 epochs of large batches, which contrast more")
     recipe = kdbench.Recipe(
         optimizer="adamw", lr=1e-3, weight_decay=1e-2, epochs=6, batch_size=64, warmup_epochs=1, clip_norm=1.0
     )
@@ -109,8 +109,8 @@ def kdbench_register_recipes(register):
 @kdbench.hookimpl
 def kdbench_register_combos(register):
     """Students that read words and n-grams learn where MiniLM puts a question."""
-    for suite, dataset in (("qa", "trivia"), ("qa-quick", "trivia-general")):
-        for pair in PAIRS:
+    for suite, dataset, pairs in (("qa", "trivia", PAIRS), ("qa-quick", "trivia-general", PAIRS[:1])):
+        for pair in pairs:
             for name, combo in kdbench.grid(
                 methods=METHODS, recipes=["ranking"], params=PARAMS, dataset=dataset, teacher="given-embedding",
                 teacher_view="minilm", **pair,

@@ -142,6 +142,7 @@ def _board(board: Leaderboard, records: Sequence[Summary]) -> dict[str, Any]:
         "dataset": board.dataset,
         "pair": board.title.removeprefix(f"{board.dataset}: "),
         "task": board.task,
+        "metric": board.metric,
         "teachers": {name: list(values.values()) for name, values in teachers.items()},
         "headline": headline(board),
         "notes": board.notes,
