@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from kdbench.engine.answering import only_answers
 from kdbench.engine.context import EpochListener, RunContext, make_fabric
 from kdbench.engine.pairs import refusals
+from kdbench.engine.probe import seconds_per_run
 from kdbench.engine.run import execute_run
 from kdbench.engine.teachers import obtain_teacher
 from kdbench.place import ALONE
@@ -76,6 +79,16 @@ def test_a_run_with_an_estimator_has_its_answers_and_counts_no_parameters_of_it(
     np.testing.assert_allclose(kept, answers, atol=2e-6)
     accuracy = (answers.argmax(1) == data.test.labels.numpy()).mean()
     assert record.teacher_metrics["accuracy"] == pytest.approx(accuracy)
+
+
+def test_an_estimate_fits_and_keeps_nothing(catalog, tmp_path):
+    FITS.clear()
+    (run,) = plan(catalog, "test_answering:counted", "kd")
+    seconds = seconds_per_run(run, context(catalog, tmp_path))
+    assert seconds["teacher"] > 0
+    assert "untimed" not in seconds
+    assert FITS
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
