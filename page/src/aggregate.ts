@@ -14,11 +14,12 @@ interface Interval { n: number; mean: number; std: number | null; half: number |
 
 const ROUNDING = 1e-12;
 
-export function aggregate(data: Data, metric: string, seeds: Set<number> | null): Aggregate[] {
+/** Every row, by the metric of its board. */
+export function aggregate(data: Data, metricOf: (board: number) => string, seeds: Set<number> | null): Aggregate[] {
   const { runs, rows, starts } = data;
-  const values = runs.metrics[metric] ?? [];
   const chosen = (run: number) => seeds === null || seeds.has(runs.seed[run]);
-  const scores = rows.map((_, row) => {
+  const scores = rows.map(({ board }, row) => {
+    const values = runs.metrics[metricOf(board)] ?? [];
     const found = new Map<number, number>();
     for (let run = starts[row]; run < starts[row + 1]; run++) {
       const value = values[run];
@@ -26,12 +27,12 @@ export function aggregate(data: Data, metric: string, seeds: Set<number> | null)
     }
     return found;
   });
-  const higher = data.metrics[metric]?.higher ?? true;
-  const found = rows.map((_, row) => one(data, metric, row, scores, chosen, higher));
-  for (const members of byBoard(data, found)) {
+  const higher = (board: number) => data.metrics[metricOf(board)]?.higher ?? true;
+  const found = rows.map(({ board }, row) => one(data, metricOf(board), row, scores, chosen, higher(board)));
+  byBoard(data, found).forEach((members, board) => {
     correct(members);
-    rank(members, higher);
-  }
+    rank(members, higher(board));
+  });
   return found;
 }
 

@@ -12,9 +12,9 @@ const COST_COLUMNS = ["parameters", "inference_samples_per_s", "train_seconds"];
 const STANDARD = ["pair", "mean", "n", "difference", "holm", "gap", "rank", ...METRICS, ...COST_COLUMNS];
 
 export function Leaderboard(shared: Shared) {
-  const { data, state, go, metric, rows, boards } = shared;
+  const { data, state, go, metric, mixed, rows, boards } = shared;
   const several = boards.length > 1;
-  const possible = useMemo(() => columnsOf(shared, several), [metric, several, state, rows]);
+  const possible = useMemo(() => columnsOf(shared, several), [several, state, rows]);
   const ordered = useMemo(() => [...rows].sort(boardThenRank(shared)), [rows]);
   const wanted = new Set(state.columns ? state.columns.split(" ") : STANDARD);
   const columns = possible.filter((column) => column.id === "label" || (column.id === "pair" ? several : wanted.has(column.id)));
@@ -36,8 +36,7 @@ export function Leaderboard(shared: Shared) {
           rowClass={(row) => (row.better ? "better" : row.worse ? "worse" : "")} />
       )}
       <p class="legend">
-        {metricTitle(data, metric)}: test split, mean ± half-width of the 95% t interval over n runs, {data.metrics[metric]?.higher === false ? "lower" : "higher"} is
-        better. Δ: mean difference at the same seeds with its paired 95% interval; ✔ and ✘: that interval lies on the better, or worse, side of 0 (each row by
+        {mixed ? "main metric" : metricTitle(data, metric)}: test split, mean ± half-width of the 95% t interval over n runs{mixed ? "" : data.metrics[metric]?.higher === false ? ", lower is better" : ", higher is better"}. Δ: mean difference at the same seeds with its paired 95% interval; ✔ and ✘: that interval lies on the better, or worse, side of 0 (each row by
         itself: by chance alone, one row in 40). p: paired t-test, corrected for the rows of its board (Holm). gap recovered: Δ as a share of teacher − {data.baseline}.
       </p>
       {board && board.notes.length > 0 && <ul class="notes">{board.notes.map((note) => <li key={note}><bdi>{short(note, 400)}</bdi></li>)}</ul>}
@@ -48,11 +47,12 @@ export function Leaderboard(shared: Shared) {
 const boardThenRank = ({ data }: Shared) => (a: Aggregate, b: Aggregate) =>
   data.rows[a.row].board - data.rows[b.row].board || (a.rank ?? Infinity) - (b.rank ?? Infinity) || (data.rows[a.row].label < data.rows[b.row].label ? -1 : 1);
 
-function columnsOf({ data, state, metric, rows }: Shared, several: boolean): Column<Aggregate>[] {
-  const higher = data.metrics[metric]?.higher ?? true;
+function columnsOf({ data, state, metric, metricOf, mixed, rows }: Shared, several: boolean): Column<Aggregate>[] {
+  const higher = mixed || (data.metrics[metric]?.higher ?? true);
+  const own = (row: Aggregate) => metricOf(data.rows[row.row].board);
   const to = (row: Aggregate) => address(state, { row: rowAddress(data, row.row) });
   const link = (row: Aggregate, text: string) => (text === NOTHING ? text : <a href={to(row)} tabIndex={-1}>{text}</a>);
-  const metrics = [...METRICS, ...Object.keys(data.metrics).filter((name) => !METRICS.includes(name))].filter((name) => name !== metric && data.metrics[name]);
+  const metrics = [...METRICS, ...Object.keys(data.metrics).filter((name) => !METRICS.includes(name))].filter((name) => (mixed || name !== metric) && data.metrics[name]);
   const found: Column<Aggregate>[] = [
     {
       id: "label", title: "method", left: true, value: (row) => data.rows[row.row].label,
@@ -60,12 +60,12 @@ function columnsOf({ data, state, metric, rows }: Shared, several: boolean): Col
     },
     { id: "pair", title: "leaderboard", left: true, value: (row) => data.boards[data.rows[row.row].board].title, cell: (row) => <bdi>{short(data.boards[data.rows[row.row].board].title)}</bdi> },
     { id: "family", title: "family", left: true, value: (row) => data.rows[row.row].family, cell: (row) => <bdi>{short(data.rows[row.row].family, 40) || NOTHING}</bdi> },
-    { id: "mean", title: short(metricTitle(data, metric), 40), descendingFirst: higher, value: (row) => row.mean, cell: (row) => link(row, meanText(data, metric, row)) },
+    { id: "mean", title: mixed ? "main metric" : short(metricTitle(data, metric), 40), descendingFirst: higher, value: (row) => row.mean, cell: (row) => <>{link(row, meanText(data, own(row), row))}{mixed && <span class="unit"> {short(metricTitle(data, own(row)), 20)}</span>}</> },
     { id: "n", title: "n", explain: "runs that the mean is over, of all", value: (row) => row.n, cell: (row) => link(row, row.n === row.total ? String(row.n) : `${row.n}/${row.total}`) },
-    { id: "difference", title: `Δ vs ${short(data.baseline, 20)} (95% CI)`, descendingFirst: higher, value: (row) => row.difference, cell: (row) => <>{link(row, differenceText(data, metric, row.difference, row.differenceHalf))}{mark(row)}</> },
+    { id: "difference", title: `Δ vs ${short(data.baseline, 20)} (95% CI)`, descendingFirst: higher, value: (row) => row.difference, cell: (row) => <>{link(row, differenceText(data, own(row), row.difference, row.differenceHalf))}{mark(row)}</> },
     { id: "holm", title: "p (Holm)", explain: "paired t-test, corrected for the rows of the board", value: (row) => row.holm, cell: (row) => link(row, probability(row.holm)) },
     { id: "effect", title: "effect size", explain: "Cohen's d of the paired differences", descendingFirst: higher, value: (row) => row.effect, cell: (row) => link(row, row.effect === null ? NOTHING : row.effect.toFixed(2)) },
-    { id: "kd", title: `Δ vs ${data.reference} (95% CI)`, descendingFirst: higher, value: (row) => row.kdDifference, cell: (row) => link(row, differenceText(data, metric, row.kdDifference, row.kdHalf)) },
+    { id: "kd", title: `Δ vs ${data.reference} (95% CI)`, descendingFirst: higher, value: (row) => row.kdDifference, cell: (row) => link(row, differenceText(data, own(row), row.kdDifference, row.kdHalf)) },
     { id: "gap", title: "gap recovered", descendingFirst: true, value: (row) => row.gap, cell: (row) => link(row, share(row.gap)) },
     ...metrics.map((name): Column<Aggregate> => ({
       id: name, title: short(metricTitle(data, name), 40), descendingFirst: data.metrics[name].higher, value: (row) => row.metrics[name],

@@ -3,13 +3,14 @@
 export type Numbers = (number | null)[];
 export interface Metric { title: string; higher: boolean; percent: boolean }
 export interface Board {
-  key: string; title: string; dataset: string; pair: string; task: string;
+  key: string; title: string; dataset: string; pair: string; task: string; metric: string;
   teachers: Record<string, number[]>; headline: string; notes: string[];
 }
 export interface Row {
   board: number; key: string; label: string; method: string; overridden: boolean; family: string;
   params: Record<string, unknown>; overrides: Record<string, unknown>; recipe: string;
   settings: Record<string, unknown>; recipe_overrides: Record<string, unknown>; source: string;
+  published: { metric: string; value: number; source?: string; protocol?: string }[];
   base: number | null; ref: number | null;
 }
 export interface Runs {

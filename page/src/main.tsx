@@ -19,9 +19,10 @@ const VIEWS: [string, string][] = [
 
 function Page({ data }: { data: Data }) {
   const [state, go] = useAddress();
-  const metric = data.metrics[state.metric] ? state.metric : data.metric;
+  const asked = data.metrics[state.metric] ? state.metric : "";
+  const metricOf = (board: number) => asked || data.boards[board].metric;
   const seeds = useMemo(() => (state.seeds ? new Set(state.seeds.split(",").map(Number)) : null), [state.seeds]);
-  const all = useMemo(() => aggregate(data, metric, seeds), [metric, seeds]);
+  const all = useMemo(() => aggregate(data, metricOf, seeds), [asked, seeds]);
   const boards = data.boards.map((board, at) => ({ ...board, at })).filter(
     (board) => (!state.dataset || board.dataset === state.dataset) && (!state.pair || board.pair === state.pair),
   );
@@ -35,7 +36,9 @@ function Page({ data }: { data: Data }) {
       return words.every((word) => text.includes(word));
     });
   }, [all, state.dataset, state.pair, state.family, state.q]);
-  const shared = { data, state, go, metric, all, rows: chosen, boards: boards.map((board) => board.at) };
+  const metrics = new Set(boards.map((board) => metricOf(board.at)));
+  const metric = [...metrics][0] ?? data.metric;
+  const shared = { data, state, go, metric, metricOf, mixed: metrics.size > 1, all, rows: chosen, boards: boards.map((board) => board.at) };
   const heading = useRef<HTMLHeadingElement>(null);
   const where = `${state.view} ${state.row} ${state.run}`;
   const before = useRef(where);
@@ -71,7 +74,7 @@ function Page({ data }: { data: Data }) {
           ))}
         </nav>
       </header>
-      {!detail && <Choices data={data} state={state} go={go} metric={metric} />}
+      {!detail && <Choices data={data} state={state} go={go} metric={asked} />}
       <main id="main">
         <h1 tabIndex={-1} ref={heading}>{title}</h1>
         {state.run ? <RunView {...shared} /> : state.row ? <RowView {...shared} />
@@ -99,14 +102,15 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
   const seeds = useMemo(() => [...new Set(data.runs.seed)].sort((a, b) => a - b).map(String), []);
   const ticked = new Set(state.seeds ? state.seeds.split(",") : seeds);
   const families = data.rows.map((row) => row.family).filter(Boolean);
+  const main = [...new Set(data.boards.map((board) => board.metric))].map((name) => metricTitle(data, name));
   const themes: [string, string][] = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
   return (
     <form class="choices" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      <label>
-        <span>Search</span>
-        <input type="search" value={state.q} placeholder="method, dataset, model" onInput={(event) => go({ q: event.currentTarget.value, page: "" }, { replace: true })} />
-      </label>
-      <Select label="Metric" value={metric} options={Object.keys(data.metrics).map((name) => [name, short(metricTitle(data, name), 60)])} onChange={(value) => go({ metric: value === data.metric ? "" : value, sort: "" })} />
+      <div class="field">
+        <label for="search">Search</label>
+        <input type="search" id="search" value={state.q} placeholder="method, dataset, model" onInput={(event) => go({ q: event.currentTarget.value, page: "" }, { replace: true })} />
+      </div>
+      <Select label="Metric" value={metric} options={[["", main.length === 1 ? short(main[0], 60) : "the main one of each"], ...Object.keys(data.metrics).map((name): [string, string] => [name, short(metricTitle(data, name), 60)]).filter(([, title]) => main.length > 1 || title !== main[0])]} onChange={(value) => go({ metric: value, sort: "" })} />
       <Select label="Dataset" value={state.dataset} options={named(data.boards.map((board) => board.dataset), "all")} onChange={(dataset) => go({ dataset, pair: "", page: "" })} />
       <Select label="Teacher → student" value={state.pair} options={named(pairs, "all")} onChange={(pair) => go({ pair, page: "" })} />
       {families.length > 0 && <Select label="Family" value={state.family} options={named(families, "all")} onChange={(family) => go({ family, page: "" })} />}

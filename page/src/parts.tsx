@@ -1,6 +1,6 @@
 // Small parts that several views share.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { plain } from "./format";
 
 interface FigureProps { title: string; describe: string; children?: ComponentChildren; draw: (width: number) => Element | null; on: unknown[] }
@@ -18,6 +18,10 @@ export function Figure({ title, describe, children, draw, on }: FigureProps) {
     if (!width) return;
     const drawn = draw(width);
     for (const style of drawn?.querySelectorAll("style") ?? []) style.remove(); // ours are in the page's own style
+    for (const part of drawn?.querySelectorAll("[aria-label]") ?? []) { // within an image they name nothing
+      (part as SVGElement).dataset.part = part.getAttribute("aria-label")!;
+      for (const name of ["aria-label", "aria-description"]) part.removeAttribute(name);
+    }
     const svg = drawn instanceof SVGElement ? drawn : drawn?.querySelector("svg");
     svg?.setAttribute("role", "img");
     svg?.setAttribute("aria-label", `${title}. ${describe}`);
@@ -71,13 +75,14 @@ export function Command({ text }: { text: string }) {
 interface SelectProps { label: string; value: string; options: [string, string][]; onChange: (value: string) => void }
 
 export function Select({ label, value, options, onChange }: SelectProps) {
+  const id = useId();
   return (
-    <label>
-      <span>{label}</span>
-      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select id={id} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
         {options.map(([name, title]) => <option key={name} value={name}>{title}</option>)}
       </select>
-    </label>
+    </div>
   );
 }
 

@@ -20,12 +20,12 @@ function useOneBoard(shared: Shared) {
   const line = board === null ? <p>No row is like that.</p> : (
     <p class="lead"><bdi>{data.boards[board].title}</bdi>{others > 0 && ` (one of ${others + 1}: choose a dataset and a pair above)`}</p>
   );
-  return { board, members, line };
+  return { board, members, line, metric: board === null ? shared.metric : shared.metricOf(board) };
 }
 
 export function Differences(shared: Shared) {
-  const { data, metric } = shared;
-  const { members, line } = useOneBoard(shared);
+  const { data } = shared;
+  const { members, line, metric } = useOneBoard(shared);
   const percent = data.metrics[metric]?.percent ? 100 : 1;
   const higher = data.metrics[metric]?.higher ?? true;
   const found: Difference[] = members
@@ -59,8 +59,8 @@ function unique<T extends { label: string }>(rows: T[]): T[] {
 }
 
 export function TradeOff(shared: Shared) {
-  const { data, state, go, metric } = shared;
-  const { members, line } = useOneBoard(shared);
+  const { data, state, go } = shared;
+  const { members, line, metric } = useOneBoard(shared);
   const known = Object.keys(COSTS).filter((name) => members.some((row) => row.costs[name] !== null));
   const cost = known.includes(state.cost) ? state.cost : known.includes("train_seconds") ? "train_seconds" : (known[0] ?? "");
   if (!cost) return <>{line}<p>No costs are known.</p></>;
@@ -160,7 +160,8 @@ export function bandsOf(runs: Details[], name: string, label: string, at: number
 }
 
 export function Datasets(shared: Shared) {
-  const { data, state, metric, rows } = shared;
+  const { data, state, metric, metricOf, mixed } = shared;
+  const rows = useMemo(() => shared.rows.filter((row) => metricOf(data.rows[row.row].board) === metric), [shared.rows, metric]);
   const higher = data.metrics[metric]?.higher ?? true;
   const found = useMemo(() => across(data, rows, higher), [rows, higher]);
   if (found === null) return <p>It takes two leaderboards with two methods in common, of those chosen above.</p>;
@@ -169,7 +170,7 @@ export function Datasets(shared: Shared) {
   return (
     <>
       <p class="lead">
-        {standings.length} methods on {found.boards.length} leaderboards of {datasets} dataset{datasets === 1 ? "" : "s"}.
+        {standings.length} methods on {found.boards.length} leaderboards of {datasets} dataset{datasets === 1 ? "" : "s"}, by {metricTitle(data, metric)}{mixed && " (choose another metric, or a dataset, above)"}.
         {friedman !== null && ` Friedman χ² = ${friedman.toFixed(2)}, p = ${probability(p)}.`}
         {distance !== null && ` Average ranks differ at 5% from ${distance.toFixed(2)} on (Nemenyi).`}
       </p>

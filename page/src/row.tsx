@@ -7,11 +7,12 @@ import { Figure, Settings } from "./parts";
 import { rowAt, type Shared } from "./shared";
 import { address } from "./state";
 
-export function RowView({ data, state, metric, all }: Shared) {
+export function RowView({ data, state, metricOf, all }: Shared) {
   const at = rowAt(data, state.row);
   const details = useDetails(at < 0 ? [] : [at])[0] ?? {};
   if (at < 0) return <p>There is no such row in this file. <a href="#">To the leaderboard</a>.</p>;
   const [row, found] = [data.rows[at], all[at]];
+  const metric = metricOf(row.board);
   const runs = Array.from({ length: data.starts[at + 1] - data.starts[at] }, (_, n) => data.starts[at] + n);
   const folds = runs.some((run) => data.runs.fold[run] !== null);
   const names = [...new Set(Object.values(details).flatMap((run) => Object.keys(run.history)))];
@@ -63,6 +64,19 @@ export function RowView({ data, state, metric, all }: Shared) {
           return bands.length > 0 && <Figure key={name} title={`${name} by epoch`} on={[details, name]} draw={(width) => learning(width, bands, name)} describe="Mean over seeds, one standard deviation to either side." />;
         })}
       </div>
+      {row.published.length > 0 && (
+        <section>
+          <h3>Published</h3>
+          <ul class="notes">
+            {row.published.map((each) => (
+              <li key={each.metric}>
+                {short(metricTitle(data, each.metric), 40)} {metricText(data, each.metric, each.value)}
+                {found.metrics[each.metric] != null && `; here ${metricText(data, each.metric, found.metrics[each.metric]! - each.value, true)}`}: <bdi>{short([each.source, each.protocol].filter(Boolean).join("; "), 400)}</bdi>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
       <Settings title="Hyper-parameters" values={row.params} />
       <Settings title={`Recipe ${short(row.recipe, 60)}`} values={row.settings} />
     </>

@@ -4,7 +4,9 @@ import type { Data } from "./data";
 import type { Go, State } from "./state";
 
 export interface Shared {
-  data: Data; state: State; go: Go; metric: string;
+  data: Data; state: State; go: Go;
+  /** The metric of the first board that is chosen, of each board, and whether they differ. */
+  metric: string; metricOf: (board: number) => string; mixed: boolean;
   /** All rows, aggregated; those that are chosen; and the boards that are. */
   all: Aggregate[]; rows: Aggregate[]; boards: number[];
 }

@@ -80,8 +80,14 @@ def params(pair: str, method: str) -> dict[str, Any]:
 
 
 def serves(pair: str, method: str) -> bool:
-    """Whether the benchmark has the method on the pair: `fsp` compares maps of equal widths only."""
-    return method != "fsp" or (pair in SAME and pair != "wrn-40-2->wrn-40-1")
+    """Whether the method can run on the pair.
+
+    `fsp` compares maps of equal widths, as in the benchmark; a ShuffleNetV2's blocks end in a concatenation, of which
+    `ab` finds no value before the activation.
+    """
+    if method == "fsp":
+        return pair in SAME and pair != "wrn-40-2->wrn-40-1"
+    return method != "ab" or not pair.endswith("->shufflenetv2")
 
 
 def recipe(student: str) -> str:

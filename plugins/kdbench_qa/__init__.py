@@ -8,10 +8,11 @@ SQUAD_FIX = "put train-v1.1.json and dev-v1.1.json of SQuAD 1.1 into $KDBENCH_DA
 READERS = {"reader-s": "width 32, 1 layer", "reader-l": "width 128, 3 layers"}
 SPAN_METHODS = ("scratch", "kd", "word_kd", "skew_kl")
 METHODS = ("scratch", "logit_mse", "rkd", "contrastive_crossmodal")
-PARAMS = {"logit_mse": {"ce": 0.0, "weight": 500.0}}
-"""As Reimers & Gurevych (2020): no labels. The weight makes gradients of a usual size; embeddings are of length 1."""
+PARAMS = {"logit_mse": {"weight": 2000.0}}
+"""Embeddings are of length 1, so that the mean squared error of 384 numbers is small beside the loss on labels. Of 300,
+2000, and 500 without labels, the best on the validation split, at two seeds that are not of the leaderboard."""
 PAIRS = (
-    {"student": "bag-m", "student_view": "ngrams"},
+    {"student": "bag-m", "student_view": "words"},
     {"student": "textcnn-s", "student_view": "words"},
 )
 
@@ -98,8 +99,8 @@ def kdbench_register_metrics(register):
 @kdbench.hookimpl
 def kdbench_register_recipes(register):
     """How the rankers train."""
-    recipe = kdbench.Recipe(optimizer="adamw", lr=3e-3, weight_decay=1e-2, epochs=30, batch_size=128, clip_norm=5.0)
-    register("ranking", recipe, summary="AdamW, cosine, 30 epochs of large batches, which contrast more")
+    recipe = kdbench.Recipe(optimizer="adamw", lr=3e-3, weight_decay=1e-2, epochs=20, batch_size=128, clip_norm=5.0)
+    register("ranking", recipe, summary="AdamW, cosine, 20 epochs of large batches, which contrast more")
     recipe = kdbench.Recipe(
         optimizer="adamw", lr=1e-3, weight_decay=1e-2, epochs=6, batch_size=64, warmup_epochs=1, clip_norm=1.0
     )
@@ -109,8 +110,8 @@ def kdbench_register_recipes(register):
 @kdbench.hookimpl
 def kdbench_register_combos(register):
     """Students that read words and n-grams learn where MiniLM puts a question."""
-    for suite, dataset in (("qa", "trivia"), ("qa-quick", "trivia-general")):
-        for pair in PAIRS:
+    for suite, dataset, pairs in (("qa", "trivia", PAIRS), ("qa-quick", "trivia-general", PAIRS[:1])):
+        for pair in pairs:
             for name, combo in kdbench.grid(
                 methods=METHODS, recipes=["ranking"], params=PARAMS, dataset=dataset, teacher="given-embedding",
                 teacher_view="minilm", **pair,

@@ -2,6 +2,7 @@
 
 import kdbench
 from kdbench_text import sources
+from kdbench_text.combos import suites
 
 DATASETS = {
     "wordnet-glosses": (
@@ -28,42 +29,6 @@ MODELS = {
     "gru-s": ("models:gru_s", "text-gru", "width 32, 64 hidden units", "Cho et al. (2014)"),
     "encoder-s": ("encoder:encoder_s", "text-encoder", "encoder, width 64, 2 layers", "Vaswani et al. (2017)"),
     "encoder-l": ("encoder:encoder_l", "text-encoder", "encoder, width 128, 4 layers", "Vaswani et al. (2017)"),
-}  # fmt: skip
-METHODS = ("scratch", "label_smoothing", "kd", "dkd", "dist", "nkd", "rkd", "crd")
-TRANSFORMERS = ("scratch", "label_smoothing", "kd", "distilbert", "tinybert", "minilm")
-QUICK = ("scratch", "label_smoothing", "kd", "dist")
-PARAMS = {"kd": {"temperature": 2.0}}
-"""That of DistilBERT (Sanh et al., 2019); the default of 4 is from images."""
-EMBEDDED = {"teacher": "linear", "teacher_view": "minilm", "teacher_recipe": "text-head"}
-QUICK_PAIRS = (
-    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
-    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
-)
-PAIRS = (
-    *QUICK_PAIRS,
-    {"dataset": "wordnet-glosses-12k", **EMBEDDED, "student": "gru-s", "student_view": "words"},
-    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "bag-s", "student_view": "ngrams"},
-    {"dataset": "libreoffice-modules", **EMBEDDED, "student": "textcnn-s", "student_view": "words"},
-    {
-        "dataset": "wordnet-glosses", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "words",
-        "student_view": "words",
-    },
-    {
-        "dataset": "wordnet-glosses", "teacher": "bag-linear", "student": "textcnn-s", "teacher_view": "ngrams",
-        "student_view": "words",
-    },
-    {
-        "dataset": "spam-assassin", "teacher": "textcnn-l", "student": "bag-s", "teacher_view": "words",
-        "student_view": "ngrams",
-    },
-    {
-        "dataset": "chinese-reviews", "teacher": "textcnn-l", "student": "textcnn-s", "teacher_view": "characters",
-        "student_view": "characters",
-    },
-)  # fmt: skip
-ENCODERS = {
-    "dataset": "tweets", "teacher": "encoder-l", "student": "encoder-s", "teacher_view": "words",
-    "student_view": "words",
 }  # fmt: skip
 
 
@@ -125,12 +90,6 @@ def kdbench_register_recipes(register):
 
 @kdbench.hookimpl
 def kdbench_register_combos(register):
-    """The pairs of the suite text, and two of them with fewer epochs and methods."""
-    for pairs, methods, recipe, suite in (
-        (PAIRS, METHODS, "text", "text"),
-        ((ENCODERS,), TRANSFORMERS, "text", "text"),
-        (QUICK_PAIRS, QUICK, "text-quick", "text-quick"),
-    ):
-        for pair in pairs:
-            for name, combo in kdbench.grid(methods=methods, recipes=[recipe], params=PARAMS, **pair):
-                register(name + ("@quick" if suite == "text-quick" else ""), combo, suites=[suite])
+    """The suites text and text-quick."""
+    for name, combo, suite in suites():
+        register(name, combo, suites=[suite], on_request=suite == "text-quick")

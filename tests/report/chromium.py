@@ -48,9 +48,10 @@ class Visit:
 
     def rows(self, label: str = "Leaderboard") -> dict[str, dict[str, str]]:
         """The cells of a table's rows on this page, by row header: `data-value` by column."""
-        script = """(region) => Object.fromEntries([...region.querySelectorAll('tbody tr')].map((row) => [
-            row.querySelector('th').textContent,
-            Object.fromEntries([...row.querySelectorAll('td')].map((cell) => [cell.dataset.column, cell.dataset.value]))]))"""
+        script = """(region) => Object.fromEntries([...region.querySelectorAll('tbody tr')].map((row) => {
+            const cells = [...row.querySelectorAll('td')].map(({dataset}) => [dataset.column, dataset.value]);
+            return [row.querySelector('th').textContent, Object.fromEntries(cells)];
+        }))"""
         return self.page.get_by_role("region", name=label, exact=True).evaluate(script)
 
     def order(self, label: str = "Leaderboard") -> list[str]:

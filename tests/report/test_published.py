@@ -107,7 +107,7 @@ def test_all_leaves_out_what_is_on_request_and_says_how_to_run_it(with_figure):
     plan = make_plan(with_figure, Selection(all=True), (), Repeats(seeds=(0,)))
     assert "figure" not in {run.name for run in plan.runs}
     (left,) = (one for one in plan.not_run if one.name == "paper")
-    assert (left.reason, left.fix) == ("its 1 combos are run on request only", "kdbench run --suite paper")
+    assert (left.reason, left.fix) == ("1 combos of this suite are run on request only", "kdbench run --suite paper")
     for selection in (Selection(suite="paper"), Selection(names=("figure",)), Selection(dataset=("digits",))):
         assert "figure" in {run.name for run in make_plan(with_figure, selection, (), Repeats(seeds=(0,))).runs}
 
