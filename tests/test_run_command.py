@@ -293,7 +293,7 @@ def test_the_epochs_of_a_fine_tune_go_on_counting(kdbench, tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_an_estimate_and_writes_nothing(kdbench, tmp_path):
-    done = kdbench("run", "--dataset", "wine", "--seeds", 2, "--dry-run")
+    done = kdbench("run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", 2, "--dry-run")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert sum(line.startswith("to run") for line in lines) == 10
