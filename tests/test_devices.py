@@ -28,6 +28,8 @@ def test_two_processes_end_where_one_does(kdbench, tmp_path):
         "run",
         "--dataset",
         "wine",
+        "--teacher",
+        "mlp-l",
         *(part for name in methods for part in ("--method", name)),
         "--seeds",
         1,
@@ -65,7 +67,8 @@ def test_what_stops_one_process_costs_its_run_alone_and_is_told(kdbench, tmp_pat
         "FirstRaises": ("failed", "method 'misbehaving:FirstRaises' raised in epoch 1; ValueError: no more"),
     }
     methods = [part for name in (*expected, "TakesOverTogether") for part in ("--method", f"misbehaving:{name}")]
-    done = kdbench("run", "--dataset", "wine", "--method", "scratch", *methods, "--seeds", 1, "--devices", 2,
+    done = kdbench("run", "--dataset", "wine", "--teacher", "mlp-l",
+                   "--method", "scratch", *methods, "--seeds", 1, "--devices", 2,
                    "--max-time", 30, *SHORT)  # fmt: skip
     assert done.returncode == 1, done.stderr
     found = records(tmp_path / "kdbench-results")
@@ -82,7 +85,18 @@ def test_what_stops_one_process_costs_its_run_alone_and_is_told(kdbench, tmp_pat
 def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
     done = kdbench(
-        "run", "--dataset", "wine", "--seeds", 1, *SHORT, "--devices", 2, "--set", "teacher_checkpoint=bad.pt"
+        "run",
+        "--dataset",
+        "wine",
+        "--teacher",
+        "mlp-l",
+        "--seeds",
+        1,
+        *SHORT,
+        "--devices",
+        2,
+        "--set",
+        "teacher_checkpoint=bad.pt",
     )
     assert done.returncode == 1
     found = records(tmp_path / "kdbench-results")
@@ -93,7 +107,7 @@ def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_command_and_the_same_command_continues(tmp_path, kdbench, sent):
-    arguments = ["run", "--dataset", "wine", "--seeds", "2", *SHORT, "--devices", "2"]
+    arguments = ["run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", "2", *SHORT, "--devices", "2"]
     process = start_kdbench(tmp_path, *arguments)
     read_until(process, "[2/10]")
     process.send_signal(sent)
@@ -115,7 +129,20 @@ def test_a_command_that_is_killed_leaves_the_users_files_alone_and_none_of_its_o
     temporary.mkdir()
     (home / "mine" / "notes.txt").write_text("precious")
     (home / "meeting").write_text("precious too")
-    arguments = ("run", "--dataset", "wine", "--seeds", 4, *SHORT, "--devices", devices, "--out", "results")
+    arguments = (
+        "run",
+        "--dataset",
+        "wine",
+        "--teacher",
+        "mlp-l",
+        "--seeds",
+        4,
+        *SHORT,
+        "--devices",
+        devices,
+        "--out",
+        "results",
+    )
     process = start_kdbench(home, *arguments, variables={"TMPDIR": str(temporary)})
     read_until(process, "[1/20]")
     process.kill()
@@ -129,7 +156,9 @@ def test_a_command_that_is_killed_leaves_the_users_files_alone_and_none_of_its_o
 
 @pytest.mark.slow
 def test_a_method_that_takes_over_the_training_is_refused_by_name_before_anything_starts(kdbench, tmp_path):
-    done = kdbench("run", "--dataset", "wine", "--method", "misbehaving:TakesOver", "--devices", 2)
+    done = kdbench(
+        "run", "--dataset", "wine", "--teacher", "mlp-l", "--method", "misbehaving:TakesOver", "--devices", 2
+    )
     assert done.returncode == 2
     assert "method 'misbehaving:TakesOver' cannot run combo" in done.stderr
     assert "with --devices 2" in done.stderr

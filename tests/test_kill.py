@@ -17,8 +17,8 @@ from kdbench.store import Store
 pytestmark = pytest.mark.slow
 KILLS = 20
 COMMAND = (
-    sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--dataset", "breast-cancer", "--seeds", "4",
-    "--set", "epochs=15", "--set", "teacher_recipe.epochs=15",
+    sys.executable, "-m", "kdbench", "run", "--dataset", "wine", "--dataset", "breast-cancer", "--teacher", "mlp-l",
+    "--seeds", "4", "--set", "epochs=15", "--set", "teacher_recipe.epochs=15",
 )  # fmt: skip
 RUNS = 2 * 5 * 4
 

@@ -47,7 +47,8 @@ def test_adding_a_method_takes_twenty_lines_at_most():
 @pytest.mark.slow
 def test_the_pages_method_is_trained_beside_the_baseline(kdbench):
     done = kdbench(
-        "run", "--dataset", "wine", "--method", "scratch", "--method", "softened", "--method", "kd", "--seeds", "1",
+        "run", "--dataset", "wine", "--teacher", "mlp-l",
+        "--method", "scratch", "--method", "softened", "--method", "kd", "--seeds", "1",
         "--set", "epochs=2", "--set", "teacher_recipe.epochs=2", "--workers", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

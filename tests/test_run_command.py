@@ -20,7 +20,20 @@ SHORT = ("--set", "epochs=2", "--set", "teacher_recipe.epochs=2")
 
 
 def test_a_job_runs_prints_its_leaderboard_and_is_not_run_again(kdbench, tmp_path):
-    arguments = ("run", "--dataset", "wine", "--method", "scratch", "--method", "kd", "--seeds", "2", *SHORT)
+    arguments = (
+        "run",
+        "--dataset",
+        "wine",
+        "--teacher",
+        "mlp-l",
+        "--method",
+        "scratch",
+        "--method",
+        "kd",
+        "--seeds",
+        "2",
+        *SHORT,
+    )
     first = kdbench(*arguments)
     assert first.returncode == 0, first.stderr
     assert "wine: mlp-l → mlp-s" in first.stdout
@@ -49,7 +62,7 @@ def test_the_same_seed_gives_the_same_bits(kdbench, tmp_path):
 
 def test_a_students_mixed_precision_serves_every_method_and_leaves_the_teacher_alone(kdbench, tmp_path):
     for out, settings in (("full", ()), ("mixed", ("--set", "recipe.precision=bf16-mixed", "--set", "clip_norm=1"))):
-        done = kdbench("run", "--dataset", "wine", "--seeds", 1, *SHORT, *settings, "--out", out)
+        done = kdbench("run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", 1, *SHORT, *settings, "--out", out)
         assert done.returncode == 0, done.stderr
     full, mixed = (Store.open(tmp_path / out, create=False).records() for out in ("full", "mixed"))
     (fingerprint,) = {record.provenance.teacher_fingerprint for record in full}
@@ -83,7 +96,21 @@ def test_each_misbehaving_method_costs_only_its_own_run(kdbench, tmp_path):
         "Hangs": ("timeout", "longer than --max-time 20 s"),
     }
     methods = [part for name in expected for part in ("--method", f"misbehaving:{name}")]
-    done = kdbench("run", "--dataset", "wine", "--method", "scratch", *methods, "--seeds", 1, "--max-time", 20, *SHORT)
+    done = kdbench(
+        "run",
+        "--dataset",
+        "wine",
+        "--teacher",
+        "mlp-l",
+        "--method",
+        "scratch",
+        *methods,
+        "--seeds",
+        1,
+        "--max-time",
+        20,
+        *SHORT,
+    )
     assert done.returncode == 1
     records = {record.method.removeprefix("misbehaving:"): record for record in
                Store.open(tmp_path / "kdbench-results", create=False).records()}  # fmt: skip
@@ -93,14 +120,16 @@ def test_each_misbehaving_method_costs_only_its_own_run(kdbench, tmp_path):
         assert records[name].status == status, name
         assert error in records[name].error, name
         assert name in done.stdout
-    again = kdbench("run", "--dataset", "wine", "--method", "misbehaving:RaisesLater",
+    again = kdbench("run", "--dataset", "wine", "--teacher", "mlp-l", "--method", "misbehaving:RaisesLater",
                     "--method", "misbehaving:ReturnsNaN", "--seeds", 1, *SHORT)  # fmt: skip
     assert "1 of 2 runs are done already" in again.stderr, "a failed run is tried again, a diverged one is not"
 
 
 def test_a_teacher_that_cannot_be_had_costs_its_own_runs_once(kdbench, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
-    done = kdbench("run", "--dataset", "wine", "--seeds", 2, *SHORT, "--set", "teacher_checkpoint=bad.pt")
+    done = kdbench(
+        "run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", 2, *SHORT, "--set", "teacher_checkpoint=bad.pt"
+    )
     assert done.returncode == 1
     records = Store.open(tmp_path / "kdbench-results", create=False).records()
     assert len(records) == 10
@@ -264,7 +293,7 @@ def test_two_processes_share_one_plan_and_one_store(tmp_path):
 
 
 def test_an_interrupt_keeps_what_is_finished_and_the_same_command_continues(tmp_path, kdbench):
-    arguments = ["run", "--dataset", "wine", "--seeds", "4", *SHORT, "--workers", "1"]
+    arguments = ["run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", "4", *SHORT, "--workers", "1"]
     process = start_kdbench(tmp_path, *arguments, start_new_session=True)
     read_until(process, "[2/20]")
     os.killpg(process.pid, signal.SIGINT)
@@ -293,7 +322,7 @@ def test_the_epochs_of_a_fine_tune_go_on_counting(kdbench, tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_an_estimate_and_writes_nothing(kdbench, tmp_path):
-    done = kdbench("run", "--dataset", "wine", "--seeds", 2, "--dry-run")
+    done = kdbench("run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", 2, "--dry-run")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert sum(line.startswith("to run") for line in lines) == 10

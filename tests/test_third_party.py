@@ -53,7 +53,8 @@ def test_its_method_is_listed_with_its_parameters(stranger):
 
 def test_its_method_is_on_the_leaderboard(stranger):
     done = stranger(
-        "python", "-m", "kdbench", "run", "--dataset", "wine", "--method", "scratch", "--method", "tempered",
+        "python", "-m", "kdbench", "run", "--dataset", "wine", "--teacher", "mlp-l",
+        "--method", "scratch", "--method", "tempered",
         "--seeds", "2", "--set", "epochs=2", "--set", "teacher_recipe.epochs=2", "--workers", "1", "--format", "json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ export function Leaderboard(shared: Shared) {
   const board = several || !boards.length ? null : data.boards[boards[0]];
   return (
     <>
-      {board && <p class="lead"><bdi>{board.title}</bdi>: <bdi>{board.headline}</bdi></p>}
+      {board && <p class="lead"><bdi>{short(board.title, 200)}</bdi>: <bdi>{short(board.headline, 300)}</bdi></p>}
       <p class="lead" role="status">
         {rows.length.toLocaleString("en")} row{rows.length === 1 ? "" : "s"}; {better} better than {data.baseline} at the same seeds
         {better > 0 && `, ${sure} of them also after correction for the number of rows`}.

@@ -40,7 +40,7 @@ export function pareto(width: number, points: Point[], x: string, y: string, les
       Plot.line(front, { x: "x", y: "y", stroke: "var(--c1)", strokeWidth: 1.5, strokeDasharray: "4,3", curve: less ? "step-after" : "step-before" }),
       Plot.ruleX(points, { x: "x", y1: "low", y2: "high", stroke: "var(--faint)", strokeOpacity: 0.6 }),
       Plot.dot(points, { x: "x", y: "y", r: 4.5, fill: (p: Point) => (p.front ? "var(--c1)" : "var(--paper)"), stroke: (p: Point) => (p.front ? "var(--c1)" : "var(--faint)"), strokeWidth: 2 }),
-      ...(points.length <= 14 ? [Plot.text(points.filter((point) => !point.front), { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dx: 8, textAnchor: "start", fill: "var(--faint)", stroke: "var(--paper)", strokeWidth: 3 })] : []),
+      ...(points.length <= 14 && width > 640 ? [Plot.text(points.filter((point) => !point.front), { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dx: 8, textAnchor: "start", fill: "var(--faint)", stroke: "var(--paper)", strokeWidth: 3 })] : []),
       Plot.text(front, { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dy: -12, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4, fontWeight: "bold" }),
       Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (p: Point) => `${cut(p.label, 60)}\n${x}: ${p.x.toLocaleString("en")}\n${y}: ${p.y}`, fill: "var(--paper)", stroke: "var(--faint)" })),
     ].filter((_, at) => named.size > 0 || at > 0),

@@ -90,7 +90,11 @@ interface ChecksProps { label: string; summary: string; options: [string, string
 
 export function Checks({ label, summary, options, chosen, onChange }: ChecksProps) {
   return (
-    <details class="checks">
+    <details class="checks" onKeyDown={(event) => {
+      if (event.key !== "Escape") return;
+      event.currentTarget.open = false;
+      event.currentTarget.querySelector("summary")!.focus();
+    }}>
       <summary>{label}: {summary}</summary>
       <fieldset>
         <legend class="hidden">{label}</legend>

@@ -18,7 +18,7 @@ function useOneBoard(shared: Shared) {
   const members = useMemo(() => rows.filter((row) => data.rows[row.row].board === board), [rows, board]);
   const others = new Set(rows.map((row) => data.rows[row.row].board)).size - 1;
   const line = board === null ? <p>No row is like that.</p> : (
-    <p class="lead"><bdi>{data.boards[board].title}</bdi>{others > 0 && ` (one of ${others + 1}: choose a dataset and a pair above)`}</p>
+    <p class="lead"><bdi>{short(data.boards[board].title, 200)}</bdi>{others > 0 && ` (one of ${others + 1}: choose a dataset and a pair above)`}</p>
   );
   return { board, members, line, metric: board === null ? shared.metric : shared.metricOf(board) };
 }

@@ -21,8 +21,8 @@ export function RowView({ data, state, metricOf, all }: Shared) {
   return (
     <>
       <p class="back"><a href={address(state, { row: "" })}>← Leaderboard</a></p>
-      <h2 class="long"><bdi>{row.label}</bdi></h2>
-      <p class="lead"><bdi>{data.boards[row.board].title}</bdi>; <bdi>{data.boards[row.board].headline}</bdi></p>
+      <h2 class="long"><bdi>{short(row.label, 300)}</bdi></h2>
+      <p class="lead"><bdi>{short(data.boards[row.board].title, 200)}</bdi>; <bdi>{short(data.boards[row.board].headline, 300)}</bdi></p>
       <dl class="tiles">
         <div><dt>{metricTitle(data, metric)}</dt><dd>{meanText(data, metric, found)}</dd></div>
         <div><dt>Δ vs {data.baseline}</dt><dd>{differenceText(data, metric, found.difference, found.differenceHalf)}</dd></div>

@@ -27,8 +27,8 @@ export function RunView({ data, state }: Shared) {
   return (
     <>
       <p class="back"><a href={address(state, { run: "", row: rowAddress(data, runs.row[at]) })}>← All runs of this row</a></p>
-      <h2 class="long"><bdi>{row.label}</bdi>, seed {runs.seed[at]}{runs.fold[at] !== null && `, fold ${runs.fold[at]}`}</h2>
-      <p class="lead"><bdi>{board.title}</bdi>; {runs.status[at]}; run <code>{runs.id[at]}</code>, combo <code class="long">{runs.combos[runs.combo[at]]}</code></p>
+      <h2 class="long"><bdi>{short(row.label, 300)}</bdi>, seed {runs.seed[at]}{runs.fold[at] !== null && `, fold ${runs.fold[at]}`}</h2>
+      <p class="lead"><bdi>{short(board.title, 200)}</bdi>; {runs.status[at]}; run <code>{runs.id[at]}</code>, combo <code>{short(runs.combos[runs.combo[at]], 200)}</code></p>
       {error !== null && <pre class="error">{runs.errors[error]}</pre>}
       <h3>Repeat this run</h3>
       {commandOf(data, at) ? <Command text={commandOf(data, at)} /> : <p>The record holds no command.</p>}

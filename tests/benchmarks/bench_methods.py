@@ -5,6 +5,8 @@ and the teacher's signals in the bank; the ratio is of the medians. Memory is th
 once, beyond what was held before it: parameters, optimiser state, the method's memories and the bank are not in it. A
 method that takes over the training has no step to compare: its whole training of two epochs is timed beside kd's.
 
+Arithmetic is the operations of a step's matrix products and convolutions.
+
 A call goes on where the last one with the same --out stopped, and ends after --seconds; --markdown prints the table.
 """
 
@@ -21,6 +23,8 @@ from typing import Any
 import msgspec
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from kdbench.catalog import Catalog
 from kdbench.engine.context import EpochListener, RunContext, make_fabric
@@ -112,6 +116,7 @@ def _steps(one: Trainer, other: Trainer, seconds: float) -> Row:
             taken.append(time.perf_counter() - before)
     ours, kd = (statistics.median(taken[WARM_UP:]) for taken in times)
     memory = [_peak_bytes(stream) for stream in streams]
+    flops = [_flops(stream) for stream in streams]
     return {
         "ms": ours * 1e3,
         "yardstick_ms": kd * 1e3,
@@ -120,6 +125,8 @@ def _steps(one: Trainer, other: Trainer, seconds: float) -> Row:
         "peak_bytes": memory[0],
         "yardstick_peak_bytes": memory[1],
         "memory": memory[0] / memory[1],
+        "flops": flops[0],
+        "arithmetic": flops[0] / flops[1],
     }
 
 
@@ -151,6 +158,25 @@ def _peak_bytes(stream: Any) -> int:
     return peak
 
 
+def _flops(stream: Any) -> int:
+    """Operations of one step's matrix products and convolutions, backward passes among them, as torch counts them."""
+    with _Operations() as counter:
+        next(stream)
+    return counter.total
+
+
+class _Operations(TorchDispatchMode):
+    """Counts with torch's formulas; its own FlopCounterMode does not allow `torch.autograd.grad`."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def _trainings(one: Trainer, other: Trainer, seconds: float) -> Row:
     taken = []
     for trainer in (other, one):
@@ -172,14 +198,14 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [
             title,
             "",
-            "| method | step, ms | time × | step memory, MiB | memory × |",
-            "| --- | --: | --: | --: | --: |",
+            "| method | step, ms | time × | arithmetic × | step memory, MiB | memory × |",
+            "| --- | --: | --: | --: | --: | --: |",
         ]
         for row in timed:
             if not row["whole_training"]:
                 lines.append(
-                    f"| {row['method']} | {row['ms']:.2f} | {row['time']:.2f} | {row['peak_bytes'] / 2**20:.2f} "
-                    f"| {row['memory']:.2f} |"
+                    f"| {row['method']} | {row['ms']:.2f} | {row['time']:.2f} | {row['arithmetic']:.2f} "
+                    f"| {row['peak_bytes'] / 2**20:.2f} | {row['memory']:.2f} |"
                 )
         lines += ["", f"Trainings of their own, whole ({EPOCHS} epochs), once each:", ""]
         lines += ["| method | training, s | × |", "| --- | --: | --: |"]

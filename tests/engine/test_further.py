@@ -210,7 +210,7 @@ def test_the_teachers_training_repeated_to_its_end_gives_the_teacher(catalog, tm
             seen["again"] = trainer.teacher_after([2, 3])
             super().fit(trainer)
 
-    selection = Selection(dataset=("wine",), method=("scratch",), recipe=("tabular",))
+    selection = Selection(dataset=("wine",), teacher=("mlp-l",), method=("scratch",), recipe=("tabular",))
     settings = ["teacher_recipe.epochs=3", "epochs=1", "teacher_recipe.select=last"]
     (run,) = make_plan(catalog, selection, settings, Repeats(seeds=(4,))).runs
     context = RunContext(catalog, tmp_path, plugins={}, workers=1)

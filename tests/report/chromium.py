@@ -31,7 +31,7 @@ def launched() -> Iterator[Any]:
     if program is None or sync_playwright is None:
         missing = "playwright is not installed" if sync_playwright is None else f"none of {', '.join(NAMES)} is there"
         (pytest.fail if required() else pytest.skip)(f"no browser: {missing}")
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    arguments = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser

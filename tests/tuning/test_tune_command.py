@@ -17,7 +17,22 @@ from kdbench.cli import main
 from kdbench.store import Store
 
 SHORT = ("--set", "epochs=2", "--set", "teacher_recipe.epochs=2", "--workers", "1")
-SEARCH = ("tune", "--dataset", "wine", "--method", "scratch", "--method", "kd", "--trials", "4", "--seeds", "2", *SHORT)
+SEARCH = (
+    "tune",
+    "--dataset",
+    "wine",
+    "--teacher",
+    "mlp-l",
+    "--method",
+    "scratch",
+    "--method",
+    "kd",
+    "--trials",
+    "4",
+    "--seeds",
+    "2",
+    *SHORT,
+)
 
 
 def invoke(directory: Path, *arguments: object):
@@ -134,7 +149,8 @@ def test_the_command_of_a_tuned_record_repeats_it(tuned, tmp_path):
 
 @pytest.mark.slow
 def test_methods_that_fail_cost_their_trials_and_the_others_are_tuned(tmp_path):
-    done = invoke(tmp_path, "tune", "--dataset", "wine", "--method", "misbehaving:ReturnsNaN", "--method", "kd",
+    done = invoke(tmp_path, "tune", "--dataset", "wine", "--teacher", "mlp-l",
+                  "--method", "misbehaving:ReturnsNaN", "--method", "kd",
                   "--tune-lr", "--trials", 3, "--seeds", 1, *SHORT, "--format", "json")  # fmt: skip
     assert done.exit_code == 1
     rows = {row["method"]: row for row in boards(done.stdout)[0]["rows"]}
@@ -147,7 +163,8 @@ def test_methods_that_fail_cost_their_trials_and_the_others_are_tuned(tmp_path):
 
 
 def test_a_dry_run_prints_what_is_searched_and_writes_nothing(tmp_path):
-    done = invoke(tmp_path, "tune", "--dataset", "wine", "--method", "scratch", "--method", "kd", "--trials", 7,
+    done = invoke(tmp_path, "tune", "--dataset", "wine", "--teacher", "mlp-l",
+                  "--method", "scratch", "--method", "kd", "--trials", 7,
                   "--set", "kd.alpha=0.5", *SHORT, "--dry-run")  # fmt: skip
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
