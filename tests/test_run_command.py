@@ -252,7 +252,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused_by_name(kdbench, tmp_path
 
 
 def test_two_processes_share_one_plan_and_one_store(tmp_path):
-    arguments = ("run", "--dataset", "wine", "--seeds", "2", *SHORT, "--workers", "1")
+    arguments = ("run", "--dataset", "wine", "--teacher", "mlp-l", "--seeds", "2", *SHORT, "--workers", "1")
     both = [start_kdbench(tmp_path, *arguments) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs

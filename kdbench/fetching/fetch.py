@@ -50,7 +50,7 @@ def fetch(
             sync_directory(final.parent)
         except OSError as error:
             raise cache.unwritable(error) from error
-        remove(archive)
+        remove(archive.parent)
     return True
 
 

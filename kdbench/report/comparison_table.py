@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import shutil
 from itertools import groupby
 
 from kdbench.metric_info import metric_format
 from kdbench.report.cells import NOTHING, one_line
 from kdbench.report.comparison import Change, Comparison
+from kdbench.report.console import text_console, written
 
 _STYLES = {"better": "bold green", "worse": "bold red", "new": "cyan", "gone": "cyan", "unclear": "yellow"}
 _COLUMNS = ("row", "verdict", "A", "B", "B - A (95% CI)", "pairs", "infer B/A", "train B/A")
-_DEFAULT_WIDTH = 120
 
 
 def render_comparison(comparison: Comparison, *, width: int | None = None, color: bool = False) -> str:
@@ -23,15 +22,10 @@ def render_comparison(comparison: Comparison, *, width: int | None = None, color
         width: columns of the terminal; asked of it where None.
         color: use ANSI colours.
     """
-    from rich.console import Console
     from rich.text import Text
 
     output = io.StringIO()
-    console = Console(
-        file=output, width=width or shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, force_terminal=color,
-        color_system="standard" if color else None, no_color=not color, highlight=False, emoji=False, markup=False,
-        legacy_windows=False,
-    )  # fmt: skip
+    console = text_console(output, width, color=color)
     for board, changes in groupby(comparison.changes, key=lambda change: change.board):
         console.print(Text(one_line(board), style="bold"))
         console.print(_table(list(changes), comparison.metric))
@@ -39,7 +33,7 @@ def render_comparison(comparison: Comparison, *, width: int | None = None, color
     for name, (a, b) in comparison.provenance.items():
         console.print(Text(one_line(f"{name}: A {'; '.join(a) or NOTHING}, B {'; '.join(b) or NOTHING}")))
     console.print(Text(_counts(comparison)))
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+    return written(output)
 
 
 def _table(changes: list[Change], metric: str) -> object:

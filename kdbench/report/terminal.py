@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from kdbench.report.across import across
 from kdbench.report.across_text import across_columns, across_headline, across_remarks, across_title
 from kdbench.report.cells import Column, columns, errors, headline, is_supported, legend, not_run_lines, one_line
+from kdbench.report.console import terminal_width, text_console, written
 from kdbench.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from kdbench.plan import NotRun
 
-_LEAST_WIDTH = 40
-_DEFAULT_WIDTH = 120
-"""Where the output is not a terminal."""
 _GAP = 2
 """Between columns: a space of padding, and one where the box has its rule."""
 _MARK = "*"
@@ -79,15 +76,11 @@ def print_blocks(
     color: bool = False,
 ) -> str:
     """The blocks one below the other, as text. `bold` are the columns that stand out in a marked row."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
     output = io.StringIO()
-    console = Console(
-        file=output, width=terminal_width(width), force_terminal=color, color_system="standard" if color else None,
-        no_color=not color, highlight=False, emoji=False, markup=False, legacy_windows=False,
-    )  # fmt: skip
+    console = text_console(output, width, color=color)
     for block in blocks:
         console.print(Text(one_line(block.title), style="bold"))
         console.print(Text(block.headline))
@@ -109,12 +102,7 @@ def print_blocks(
         console.print(Text(line, style="yellow"))
     if not blocks:
         console.print(Text("no runs"))
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
-
-
-def terminal_width(width: int | None) -> int:
-    """The columns given, or those of the terminal."""
-    return max(width or shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _LEAST_WIDTH)
+    return written(output)
 
 
 def _table(shown: Sequence[Column], supported: Sequence[bool], bold: Collection[str]) -> Table:

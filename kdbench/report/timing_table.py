@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import shutil
 
 from kdbench.report.cells import NOTHING, one_line
+from kdbench.report.console import text_console, written
 from kdbench.report.timings import TimingComparison
 
 _STYLES = {"faster": "bold green", "slower": "bold red", "new": "cyan", "gone": "cyan"}
-_DEFAULT_WIDTH = 120
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -22,16 +21,11 @@ def render_timings(comparison: TimingComparison, *, width: int | None = None, co
         color: use ANSI colours.
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     output = io.StringIO()
-    console = Console(
-        file=output, width=width or shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, force_terminal=color,
-        color_system="standard" if color else None, no_color=not color, highlight=False, emoji=False, markup=False,
-        legacy_windows=False,
-    )  # fmt: skip
+    console = text_console(output, width, color=color)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for name in ("benchmark", "verdict", "A", "B", "B/A"):
         table.add_column(name, justify="left" if name in {"benchmark", "verdict"} else "right", overflow="fold")
@@ -54,7 +48,7 @@ def render_timings(comparison: TimingComparison, *, width: int | None = None, co
             "rounds do not overlap and the medians are more than 5% apart."
         )
     )
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+    return written(output)
 
 
 def seconds(value: float | None) -> str:

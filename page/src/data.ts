@@ -10,6 +10,7 @@ export interface Row {
   board: number; key: string; label: string; method: string; overridden: boolean; family: string;
   params: Record<string, unknown>; overrides: Record<string, unknown>; recipe: string;
   settings: Record<string, unknown>; recipe_overrides: Record<string, unknown>; source: string;
+  published: { metric: string; value: number; source?: string; protocol?: string }[];
   base: number | null; ref: number | null;
 }
 export interface Runs {

@@ -64,6 +64,19 @@ export function RowView({ data, state, metricOf, all }: Shared) {
           return bands.length > 0 && <Figure key={name} title={`${name} by epoch`} on={[details, name]} draw={(width) => learning(width, bands, name)} describe="Mean over seeds, one standard deviation to either side." />;
         })}
       </div>
+      {row.published.length > 0 && (
+        <section>
+          <h3>Published</h3>
+          <ul class="notes">
+            {row.published.map((each) => (
+              <li key={each.metric}>
+                {short(metricTitle(data, each.metric), 40)} {metricText(data, each.metric, each.value)}
+                {found.metrics[each.metric] != null && `; here ${metricText(data, each.metric, found.metrics[each.metric]! - each.value, true)}`}: <bdi>{short([each.source, each.protocol].filter(Boolean).join("; "), 400)}</bdi>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
       <Settings title="Hyper-parameters" values={row.params} />
       <Settings title={`Recipe ${short(row.recipe, 60)}`} values={row.settings} />
     </>

@@ -19,6 +19,8 @@ LABELS = {
 the few labels alone, its twin."""
 BAG, OTHER = {"student_view": "ngrams-zh", "recipe": "text-bag"}, {"student_view": "characters-zh", "recipe": "text"}
 CLASSIFIERS = ({"student": "bag-s", **BAG}, {"student": "textcnn-s", **OTHER})
+BOTH = {"dataset": "help-en-zh", "teacher": "bag-m", "teacher_view": "ngrams-en", "student": "bag-m", **BAG}
+"""A student that can read both languages, as `multilingual` wants it: hashes of either in one table."""
 SENTENCES = {
     "scratch": ("scratch", {}),
     "mse": ("logit_mse", {"ce": 0.0}),
@@ -83,6 +85,8 @@ def kdbench_register_combos(register):
     ):
         rows = [(TEACHER | pair | quick, LABELS[name], name) for pair in classifiers for name in LABELS]
         rows += [(EMBEDDING | pair | quick, SENTENCES[name], name) for pair in encoders for name in methods]
+        if not quick:
+            rows += [(BOTH, (name, {}), name) for name in ("scratch", "kd", "multilingual")]
         for pair, (method, params), name in rows:
             combo = kdbench.Combo(method=method, params=params, **pair)
             register(f"{combo.dataset}/{combo.pair}/{name}{suffix}", combo, suites=[suite], on_request=bool(quick))

@@ -7,16 +7,8 @@ from collections.abc import Callable
 import kdbench
 from kdbench import Recipe
 from kdbench_medical.sets import SETS, fetch_command
+from kdbench_tabular import MLBENCH
 
-MLBENCH = kdbench.Source(
-    "apt",
-    "r-cran-mlbench",
-    "2.1-3-1",
-    sha256="2f1127f7b5e7d08703b13b52ef1976a0c355a7660d6ac575e29b87b13921bc06",
-    files=("usr/lib/R/site-library/mlbench/data/PimaIndiansDiabetes2.rda",),
-    size=1049188,
-    licence="GPL-2",
-)
 DIAGNOSES = ("wdbc", "pima", "pneumoniamnist", "breastmnist")
 """Where a finding is there or not: measured by sensitivity, specificity and the AUC's interval."""
 
@@ -44,7 +36,7 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
         "kdbench_medical.tables:pima",
         task="binary",
         title="Diabetes within five years from 8 measurements (UCI, by mlbench)",
-        licence="GPL-2 (the package)",
+        licence=MLBENCH.licence,
         modality="tabular",
         items=768,
         classes=2,

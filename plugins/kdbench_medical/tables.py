@@ -8,7 +8,7 @@ import numpy as np
 
 import kdbench
 from kdbench_data.bundled import breast_cancer
-from kdbench_medical import MLBENCH
+from kdbench_tabular import MLBENCH
 
 PIMA = "PimaIndiansDiabetes2"
 UNKNOWN = ("glucose", "pressure", "triceps", "insulin", "mass")
@@ -59,5 +59,5 @@ def read_pima(directory: Path) -> kdbench.Data:
         classes,
         task="binary",
         source="Pima Indians Diabetes (UCI), as in mlbench 2.1-3",
-        licence="the package GPL-2; the data free for research",
+        licence=MLBENCH.licence,
     )

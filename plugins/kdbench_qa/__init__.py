@@ -8,8 +8,9 @@ SQUAD_FIX = "put train-v1.1.json and dev-v1.1.json of SQuAD 1.1 into $KDBENCH_DA
 READERS = {"reader-s": "width 32, 1 layer", "reader-l": "width 128, 3 layers"}
 SPAN_METHODS = ("scratch", "kd", "word_kd", "skew_kl")
 METHODS = ("scratch", "logit_mse", "rkd", "contrastive_crossmodal")
-PARAMS = {"logit_mse": {"ce": 0.0, "weight": 500.0}}
-"""As Reimers & Gurevych (2020): no labels. The weight makes gradients of a usual size; embeddings are of length 1."""
+PARAMS = {"logit_mse": {"weight": 2000.0}}
+"""Embeddings are of length 1, so that the mean squared error of 384 numbers is small beside the loss on labels. Of 300,
+2000, and 500 without labels, the best on the validation split, at two seeds that are not of the leaderboard."""
 PAIRS = (
     {"student": "bag-m", "student_view": "words"},
     {"student": "textcnn-s", "student_view": "words"},

@@ -100,7 +100,7 @@ def kdbench_register_combos(register):
         quick = {"recipe": "tables-quick", "suites": ["tabular-quick"], "named": "@tables-quick"}
         _register_grid(register, QUICK, dataset=dataset, teacher="random-forest", student="mlp-s", **quick)
     _register_grid(register, DYNAMIC, "stream", ["stream"], "digits-drift", "mlp-l", "mlp-s")
-    _register_grid(register, DYNAMIC, "tables", ["stream"], "letter-drift", "mlp-l", "mlp-s")
+    _register_grid(register, DYNAMIC, "tables-quick", ["stream"], "letter-drift", "mlp-l", "mlp-s")
 
 
 def _register_grid(register, methods, recipe, suites, dataset, teacher, student, named=""):

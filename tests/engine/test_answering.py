@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -84,10 +82,10 @@ def test_a_run_with_an_estimator_has_its_answers_and_counts_no_parameters_of_it(
 def test_an_estimate_fits_and_keeps_nothing(catalog, tmp_path):
     FITS.clear()
     (run,) = plan(catalog, "test_answering:counted", "kd")
-    where = context(catalog, tmp_path)
-    seconds = seconds_per_run(run, where)
+    seconds = seconds_per_run(run, context(catalog, tmp_path))
     assert seconds["teacher"] > 0
-    assert [math.ceil(len(where.data(run, torch.device("cpu")).train.labels) / 4)] == FITS
+    assert "untimed" not in seconds
+    assert FITS
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,6 +8,7 @@ import pytest
 from chromium import launched, visit
 from page_runs import EMOJI, HOSTILE, LONG, RIGHT_TO_LEFT, keep, record, write_page
 
+from kdbench.published import Published
 from kdbench.report.page.document import render_page
 from kdbench.store import Store
 
@@ -60,6 +61,15 @@ def test_each_name_is_shown_and_leads_to_its_runs(browser, path):
         v.page.get_by_role("link", name="seed 1").click()
         assert v.page.get_by_text("Hyper-parameters").is_visible()
         assert v.page.title() == "kdbench leaderboards"
+
+
+def test_a_published_figure_is_shown_with_its_source_as_text(browser, tmp_path):
+    figure = Published(metric="accuracy", value=0.7492, source=f"A paper, table 6 {HOSTILE}", protocol="one run")
+    records = [record("kd", seed, "d", 0.75 + seed / 100, published=[figure]) for seed in (0, 1)]
+    with visit(browser, write_page(tmp_path, records=records)) as v:
+        v.page.get_by_role("link", name="kd").first.click()
+        text = v.page.locator(".notes").inner_text()
+    assert text == f"accuracy % 74.92; here +0.58: A paper, table 6 {HOSTILE}; one run"
 
 
 def test_rows_without_a_number_are_last_and_have_no_rank(browser, path):

@@ -68,7 +68,8 @@ def run_details(record: Record, arrays: Arrays, baseline: Arrays, *, epochs: int
     }  # fmt: skip
     if record.confusion and len(record.confusion) <= CONFUSION:
         found["confusion"] = record.confusion
-    return shortened(found | _from_answers(arrays, baseline))
+    short: dict[str, Any] = shortened(found | _from_answers(arrays, baseline))
+    return short
 
 
 def history(rows: Sequence[Mapping[str, float | None]], most: int) -> dict[str, list[float | None]]:

@@ -54,7 +54,9 @@ def overview(
     groups = group(records)
     members = [found for identity in sorted(groups) for _, found in sorted(groups[identity].items())]
     found = Overview({})
-    table, rows, kept = _Runs(len(records)), [], []
+    table = _Runs(len(records))
+    rows: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for place, (board, runs_of_board) in enumerate(zip(boards, members, strict=True)):
         by_row, _ = rows_of(runs_of_board, board.metric)
         labels = row_labels([row.first for row in by_row])
@@ -164,6 +166,7 @@ def _row(row: RowRuns, label: str, board: int, families: Mapping[str, str]) -> d
         "settings": first.recipe_settings,
         "recipe_overrides": first.recipe_overrides,
         "source": first.student_source,
+        "published": next((msgspec.to_builtins(r.published) for r in row.by_seed.values() if r.published), []),
     }
 
 

@@ -13,7 +13,6 @@ from weights_files import entry, network_entries, write_weights
 
 import kdbench
 from kdbench.data import DatasetInfo
-from kdbench_faces import FACE_API
 from kdbench_faces.embedding import FaceEmbedding, face_embedding, load_embedding
 from kdbench_faces.pictures import orl_verification
 from kdbench_faces.weights import MANIFEST, read_weights
@@ -151,11 +150,9 @@ class TestNetwork:
         }
 
 
-def test_the_real_network_tells_unseen_people_apart_better_than_pixels_do():
-    try:
-        kdbench.source_path(FACE_API)
-    except kdbench.DataNotAvailable:
-        pytest.skip("kdbench data fetch face-embedding")
+def test_the_real_network_tells_unseen_people_apart_better_than_pixels_do(real_data, monkeypatch):
+    real_data.fetch("face-embedding")
+    monkeypatch.setenv("KDBENCH_CACHE", str(real_data.cache))
     data = orl_verification()
     few = (np.arange(400) % 10 < 4) & (data.labels % 2 == 0)  # four pictures of each of 20 people: 3,160 pairs
     model = face_embedding(DatasetInfo("orl-verification", "retrieval", 128, (1, 132, 132), 240, "photo"))

@@ -123,3 +123,14 @@ def test_what_takes_a_gpu_is_not_part_of_all(catalog):
     assert not {run.combo.dataset for run in plan.runs} & {"cifar100-paper", "imagenet-1k"}
     left = {one.name: one.fix for one in plan.not_run}
     assert left["cifar100-paper"] == "kdbench run --suite cifar100-paper"
+
+
+def test_the_quick_suite_is_five_methods_on_three_datasets_and_all_takes_little_of_it(catalog):
+    runs = make_plan(catalog, Selection(suite="images-quick"), (), Repeats(seeds=(0,))).runs
+    assert {run.combo.dataset for run in runs} == {"digits", "mnist-5k", "fashion-mnist-6k"}
+    assert len(runs) == 3 * 5
+    everything = make_plan(catalog, Selection(all=True), (), Repeats(seeds=(0,))).runs
+    mine = {run.combo.method for run in everything if run.name.startswith("fashion-mnist/")}
+    assert mine == {"scratch", "label_smoothing", "kd", "logit_mse", "fitnet"}
+    full = make_plan(catalog, Selection(suite="images"), (), Repeats(seeds=(0,))).runs
+    assert {("resnet20", "resnet8"), ("cnn-l", "cnn-s")} <= {(run.combo.teacher, run.combo.student) for run in full}

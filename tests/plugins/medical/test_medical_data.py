@@ -178,14 +178,9 @@ class TestTables:
         with pytest.raises(kdbench.InvalidData, match="no column 'mass'"):
             read_pima(write_pima(tmp_path, table_of_pima().drop(columns="mass")))
 
-    def test_the_real_table_has_768_people_of_whom_268_fell_ill(self):
-        from kdbench_medical.tables import pima
-
+    def test_the_real_table_has_768_people_of_whom_268_fell_ill(self, real_data):
         pytest.importorskip("rdata")
-        try:
-            data = pima()
-        except kdbench.DataNotAvailable:
-            pytest.skip("kdbench data fetch pima")
+        data = real_data("pima")
         values = data.views()["input"]
         assert values.shape == (768, 13)
         assert int(data.labels.sum()) == 268
