@@ -108,6 +108,11 @@ VIEWS = (  # of the data that every installation has: `kdbench run --all` trains
     ("pix", "fou", ("scratch", "kd", *VARIANTS)),
     ("fac", "mor", tuple(VARIANTS)),
 )
+MORE_VIEWS = (
+    ("kar", "zer", ALL),
+    ("fac", "mor", ("scratch", "kd", "gupta", "contrastive_crossmodal", "cross_soft")),
+    ("fou", "pix", ("scratch", "kd", *VARIANTS)),
+)
 
 
 @kdbench.hookimpl
@@ -120,18 +125,24 @@ def kdbench_register_recipes(register):
 @kdbench.hookimpl
 def kdbench_register_combos(register):
     """Suite cross-modal, and cross-modal-quick: fewer methods in fewer epochs."""
-    for suite, pairs in (("cross-modal", FULL), ("cross-modal-quick", QUICK)):
-        for pair, methods in pairs:
-            ending = "@cross-modal-quick" if suite.endswith("quick") else ""
-            _register_pair(register, {**pair, "recipe": suite}, methods, [suite], ending)
-    for teacher, student, methods in VIEWS:
-        pair = {"dataset": "mfeat", "teacher": "mlp-l", "student": "mlp-s", "recipe": "multi-view"}
-        views = {"teacher_view": teacher, "student_view": student}
-        _register_pair(register, pair | views, methods, ["cross-modal", "cross-modal-quick"], "@multi-view")
+    for pair, methods in FULL:
+        _register_pair(register, {**pair, "recipe": "cross-modal"}, methods, suites=["cross-modal"])
+    for pair, methods in QUICK:
+        _register_pair(
+            register, {**pair, "recipe": "cross-modal-quick"}, methods, suites=["cross-modal-quick"], on_request=True
+        )
+    for views, metadata in (
+        (VIEWS, {"suites": ["cross-modal", "cross-modal-quick"]}),
+        (MORE_VIEWS, {"suites": ["cross-modal"], "on_request": True}),
+    ):
+        for teacher, student, methods in views:
+            pair = {"dataset": "mfeat", "teacher": "mlp-l", "student": "mlp-s", "recipe": "multi-view"}
+            _register_pair(register, pair | {"teacher_view": teacher, "student_view": student}, methods, **metadata)
 
 
-def _register_pair(register, pair, methods, suites, ending):
+def _register_pair(register, pair, methods, **metadata):
+    ending = "" if pair["recipe"] == "cross-modal" else f"@{pair['recipe']}"
     for name in methods:
         method, params = VARIANTS.get(name, (name, {}))
         combo = kdbench.Combo(method=method, params=params, **pair)
-        register(f"{combo.dataset}/{combo.pair}/{name}{ending}", combo, suites=suites)
+        register(f"{combo.dataset}/{combo.pair}/{name}{ending}", combo, **metadata)
