@@ -81,7 +81,9 @@ def write_tuned(boards: Sequence[TunedBoard], directory: Path, scratch: Path) ->
         "trials.csv": render_trials_csv(boards).encode(),
     }
     if find_spec("matplotlib") is not None and boards:
-        contents["curves.png"] = _picture(boards)
+        from kdbench.report.tuned_picture import picture
+
+        contents["curves.png"] = picture(boards)
     for name, content in contents.items():
         replace_file(directory / name, content, scratch)
     return [directory / name for name in contents]
@@ -92,26 +94,4 @@ def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([csv_cell(value) for value in line] for line in lines)
-    return output.getvalue()
-
-
-def _picture(boards: Sequence[TunedBoard]) -> bytes:
-    """The curves of every board, one below the other, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5 * len(boards)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for place, board in enumerate(boards, start=1):
-        axes = figure.add_subplot(len(boards), 1, place)
-        for row in board.rows:
-            points = [(number, value) for number, value in enumerate(row.curve, start=1) if value is not None]
-            if points:
-                axes.step(
-                    *zip(*points, strict=True), where="post", label=row.label, marker="." if len(points) == 1 else ""
-                )
-        axes.set(title=board.title, xlabel="trials", ylabel=f"best validation {board.metric} so far")
-        axes.legend(fontsize="small", ncols=2)
-    output = io.BytesIO()
-    figure.savefig(output, format="png", dpi=120)
     return output.getvalue()
