@@ -12,6 +12,7 @@ directories under runs/.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -239,14 +240,16 @@ class Store:
     def _place(self, written: Path, target: Path, *, replace: bool) -> bool:
         target.parent.mkdir(exist_ok=True)
         moved: list[Path] = []
+        placed = False
         try:
             while True:
                 try:
                     os.rename(written, target)
-                except OSError:
-                    if not target.exists():
+                except OSError as error:
+                    if not _taken(error, target):
                         raise
                 else:
+                    placed = True
                     sync_directory(target.parent)
                     return True
                 if not replace and target.name in self:
@@ -256,11 +259,9 @@ class Store:
                     os.rename(target, away)
                     moved.append(away)
         finally:
-            for away in moved:
-                if target.exists():
+            for away in reversed(moved):
+                if placed or not _put_back(away, target):
                     remove(away)
-                else:
-                    os.rename(away, target)
 
     def _read(self, run_id: str, kind: type[R]) -> R:
         try:
@@ -341,6 +342,22 @@ class Store:
                 os.rename(entry, self._runs / name)
             else:
                 remove(entry)
+
+
+def _put_back(away: Path, target: Path) -> bool:
+    """Whether a directory that was moved away is in its place again; False where another has taken it."""
+    try:
+        os.rename(away, target)
+    except OSError as error:
+        if not _taken(error, target):
+            raise
+        return False
+    return True
+
+
+def _taken(error: OSError, target: Path) -> bool:
+    """Whether a directory could not take its place for another that is there, or was a moment ago."""
+    return error.errno in (errno.ENOTEMPTY, errno.EEXIST) or target.exists()
 
 
 def _delete(place: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -19,6 +20,14 @@ from kdbench.plugins import Plugins, load_plugins
 
 settings.register_profile("kdbench", deadline=None)  # the first call of a kernel loads it, which takes its time
 settings.load_profile("kdbench")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """A run asks torch for determinism, for the whole process: the next test starts without."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,10 @@ class TeacherAssistant(Soft):
         """The assistants' names, from the teacher's end."""
         if self.assistants:
             return self.assistants
-        middle = sum(math.log(_size(info.module)) for info in (pair.student, pair.teacher)) / 2
         sizes = pair.students_between()
+        if not sizes:  # as beside an estimator, which has no parameters
+            return ()
+        middle = sum(math.log(_size(info.module)) for info in (pair.student, pair.teacher)) / 2
         return tuple(sorted(sizes, key=lambda name: (abs(math.log(sizes[name]) - middle), name))[:1])
 
     def fit(self, trainer):

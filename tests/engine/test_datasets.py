@@ -37,7 +37,8 @@ class TestRefusals:
         [
             ({"classes": ["a"]}, "declares 1 class"),
             ({"classes": ["a", "b", "a"]}, "declares class 'a' twice"),
-            ({"task": "span-qa"}, "has task 'span-qa'"),
+            ({"task": "segmentation"}, "has task 'segmentation'"),
+            ({"task": "span-qa"}, "labels are not two integers per item"),
             ({"task": "binary"}, "is binary but declares 3 classes"),
             ({"inputs": {}}, "has no inputs"),
             ({"inputs": np.zeros((60, 0))}, "view 'input' is empty"),

@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 from kdbench.engine.metrics import confusion, roc_points, score, score_tokens
 from kdbench.engine.multilabel_metrics import score_labels
 from kdbench.engine.retrieval_metrics import score_search, score_verification
+from kdbench.engine.span_metrics import score_spans
 from kdbench.errors import Diverged
 from kdbench.metric_info import METRICS
 
@@ -151,4 +152,6 @@ def test_every_metric_is_described_and_every_description_is_of_a_metric():
     found = [each(p, labels, teacher_probabilities=p) for each in (score, score_tokens)]
     found.append(score_labels(p, (p > 0.1).astype(int)))
     found += [score_search(p, p, labels), score_verification(p, labels)]
+    ends, spans = p.reshape(25, 2, 7), np.sort(labels.reshape(25, 2), axis=1)
+    found.append(score_spans(ends, spans, teacher_ends=ends))
     assert set().union(*found) == set(METRICS)

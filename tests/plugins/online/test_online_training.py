@@ -262,6 +262,14 @@ def test_the_assistant_that_is_not_named_is_the_middle_of_the_pairs_family(catal
         chain("cnn-m", "cnn-l")
 
 
+def test_an_assistant_between_an_estimator_and_the_student_must_be_named(kdbench_command):
+    asked = ("run", "--dataset", "wine", "--teacher", "random-forest", "--student", "mlp-s", "--method", "takd")
+    refused = kdbench_command(*asked, "--seeds", 1, "--dry-run")
+    assert "no registered student has a size in the middle" in refused.stdout
+    named = kdbench_command(*asked, "--seeds", 1, "--dry-run", "--set", 'takd.assistants=["mlp-m"]')
+    assert "1 runs, 1 to run" in named.stdout
+
+
 @pytest.mark.parametrize(("cls", "params"), [(RouteConstrained, {}), (EarlyStoppedKD, {"teacher_fraction": 0.5})])
 def test_a_teacher_that_came_trained_is_refused_where_it_would_have_to_be_trained_again(digits_bench, cls, params):
     method = cls(**params)
