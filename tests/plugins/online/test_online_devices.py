@@ -17,8 +17,8 @@ def test_two_processes_end_where_one_does(kdbench_command, tmp_path):
         methods = [part for name in METHODS for part in ("--method", name)]
         settings = ("epochs=2", "teacher_recipe.epochs=4", "early_stop_kd.teacher_fraction=0.5")
         done = kdbench_command(
-            "run", "--dataset", "wine", "--teacher", "mlp-l", "--recipe", "tabular", *methods, "--seeds", 1, "--devices", devices,
-            *(part for text in settings for part in ("--set", text)), "--out", directory,
+            "run", "--dataset", "wine", "--teacher", "mlp-l", "--recipe", "tabular", *methods, "--seeds", 1,
+            "--devices", devices, *(part for text in settings for part in ("--set", text)), "--out", directory,
         )  # fmt: skip
         assert done.exit_code == 0, done.stderr
         found.append({record.method: record for record in Store.open(directory, create=False).records()})
