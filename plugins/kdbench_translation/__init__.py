@@ -102,15 +102,19 @@ def kdbench_register_metrics(register):
 
 @kdbench.hookimpl
 def kdbench_register_recipes(register):
-    """How translation models train."""
+    """How translation models train.
+
+    The checkpoint is chosen by token accuracy, not loss: on real targets the log-loss of a student that learns beam
+    search's own targets (`seq_kd`) rises from early on while its accuracy still does.
+    """
     recipe = kdbench.Recipe(
         optimizer="adamw", lr=2e-3, weight_decay=1e-2, epochs=30, batch_size=64, warmup_epochs=1, clip_norm=1.0,
-        monitor="loss",
     )  # fmt: skip
-    register("translation", recipe, summary="AdamW with warm-up and clipping, 30 epochs, the checkpoint of least loss")
+    register(
+        "translation", recipe, summary="AdamW with warm-up and clipping, 30 epochs, the checkpoint of most right tokens"
+    )
     quick = kdbench.Recipe(
         optimizer="adamw", lr=2e-3, weight_decay=1e-2, epochs=10, batch_size=32, warmup_epochs=1, clip_norm=1.0,
-        monitor="loss",
     )  # fmt: skip
     register("translation-quick", quick, summary="the translation recipe in 10 epochs of smaller batches")
 
