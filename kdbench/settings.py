@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_origin
@@ -17,6 +18,8 @@ from kdbench.search import plain_type
 
 COMBO_FIELDS = ("teacher_recipe", "teacher_checkpoint", "teacher_view", "student_view")
 _TUPLES = {"augment", "milestones"}
+_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
+"""Numbers as people write them: JSON knows neither `.05` nor `1.`."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def _value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
+        if _DECIMAL.fullmatch(text):
+            return float(text)
         return None if text == "none" else text
 
 

@@ -126,6 +126,17 @@ def test_settings_reach_the_method_the_recipe_and_the_combo(small_catalog):
     assert run.combo.teacher_checkpoint == "/models/t.safetensors"
 
 
+@pytest.mark.parametrize(("written", "value"), [(".05", 0.05), ("1.", 1.0), ("-.5e1", -5.0), ("+2.5", 2.5), ("5", 5.0)])
+def test_numbers_are_read_as_people_write_them(small_catalog, written, value):
+    class Shifts(kdbench.Method):
+        shift: float = 0.0
+
+    small_catalog.add("method", "shifts", Shifts, "small", {})
+    chosen = Selection(dataset=("wine",), method=("shifts",))
+    (run,) = runs(small_catalog, f"shift={written}", selection=chosen, seeds=(0,))
+    assert run.params == {"shift": value}
+
+
 def test_a_setting_qualified_by_a_method_reaches_that_method_alone(small_catalog):
     selection = Selection(dataset=("digits",), method=("softened", "extra"))
     planned = runs(small_catalog, "extra.temperature=9", selection=selection, seeds=(0,))
