@@ -234,11 +234,15 @@ def test_the_report_command_writes_the_page(kdbench, tmp_path):
     [
         ({"expression": "nothing"}, "no run's combo matches"),
         ({"show": True}, "--open opens the page"),
+        ({"timings": (Path("a.json"),)}, "--timings are shown on the page"),
         ({"output": Path("no/where.md")}, "cannot be written"),
     ],
 )
 def test_what_the_report_command_cannot_do_is_told(catalog, tmp_path, changes, told):
     fill(Store.open(tmp_path), datasets=1, seeds=1)
-    options = {"directory": tmp_path, "form": "md", "metric": None, "expression": None, "output": None, "show": False}
+    options = {
+        "directory": tmp_path, "form": "md", "metric": None, "expression": None, "output": None, "show": False,
+        "timings": (),
+    }  # fmt: skip
     with pytest.raises(UsageError, match=told):
         report_command(catalog, **options | changes, warn=print)
