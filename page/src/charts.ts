@@ -51,11 +51,11 @@ export function timingsPlot(width: number, rows: Line[], two: boolean) {
 function logTicks([low, high]: number[], most: number): number[] {
   const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, at) => Math.floor(Math.log10(low)) + at);
   const found = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]].map((steps) => decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))).filter((tick) => tick >= low && tick <= high));
-  const fitting = found.find((ticks) => ticks.length <= most);
-  if (fitting && fitting.length >= 2) return fitting;
-  if (fitting) return [Number(low.toPrecision(2)), Number(high.toPrecision(2))].filter((tick) => tick >= low && tick <= high);
-  const decade = found[found.length - 1];
-  return decade.filter((_, at) => at % Math.ceil(decade.length / most) === 0);
+  const fitting = found.find((ticks) => ticks.length <= most) ?? [];
+  if (fitting.length > 1) return fitting;
+  const every = found[0];
+  if (every.length > 1) return [every[0], every[every.length - 1]];
+  return [Number(Math.sqrt(low * high).toPrecision(3))];
 }
 const shortDuration = (seconds: number) => duration(seconds).replace(/\.0(?= )/, "");
 

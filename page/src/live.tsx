@@ -118,8 +118,8 @@ export function LiveBar({ data, link }: { data: Data; link: Link }) {
   const problems = data.live?.problems ?? [];
   return (
     <>
-      <div class={`live ${state}`}>
-        {state === "live" ? <p><span class="dot" aria-hidden="true" /> <strong>Live</strong>, last updated {clock(updated)}</p> : (
+      <div class={`link ${state}`}>
+        {state === "live" ? <p><strong>Live</strong>, last updated {clock(updated)}</p> : (
           <>
             <p>
               <strong>Not live any more.</strong> {state === "ended" ? <>kdbench report --watch was ended at {clock(since)}.</> : <>Since {clock(since)} kdbench report --watch does not answer; it is asked again and again.</>}

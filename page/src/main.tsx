@@ -7,7 +7,7 @@ import { type Data, held, readData } from "./data";
 import { Failures } from "./failures";
 import { count, metricTitle, short } from "./format";
 import { type Link, LiveBar, startLive, Waiting } from "./live";
-import { Checks, Select } from "./parts";
+import { Checks, Select, Theme } from "./parts";
 import { Datasets, Differences, Learning, TradeOff } from "./plots";
 import { RowView } from "./row";
 import { RunView } from "./run";
@@ -112,7 +112,6 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
   const ticked = new Set(state.seeds ? state.seeds.split(",") : seeds);
   const families = data.rows.map((row) => row.family).filter(Boolean);
   const main = [...new Set(data.boards.map((board) => board.metric))].map((name) => metricTitle(data, name));
-  const themes: [string, string][] = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
   return (
     <form class="choices" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
       <div class="field">
@@ -125,7 +124,7 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
       {families.length > 0 && <Select label="Family" value={state.family} options={named(families, "all")} onChange={(family) => go({ family, page: "" })} />}
       {seeds.length > 1 && <Checks label="Seeds" summary={state.seeds ? short(state.seeds, 20) : `all ${seeds.length}`} options={seeds.map((seed) => [seed, seed])} chosen={ticked}
         onChange={(next) => go({ seeds: next.size === seeds.length || next.size === 0 ? "" : [...next].join(",") })} />}
-      <Select label="Theme" value={state.theme} options={themes} onChange={(theme) => go({ theme }, { replace: true })} />
+      <Theme state={state} go={go} />
     </form>
   );
 }

@@ -1,10 +1,10 @@
 // Timings of kernels, from pytest-benchmark: one session, or two side by side.
 import { useMemo } from "preact/hooks";
 import { timingsPlot } from "./charts";
-import type { Benchmark, Data } from "./data";
+import type { Benchmark, Data, TimingStats } from "./data";
 import { duration, NOTHING, short } from "./format";
-import { Figure, Select, Settings } from "./parts";
-import { type Go, type State } from "./state";
+import { Figure, Select, Settings, Theme } from "./parts";
+import type { Go, State } from "./state";
 import { type Column, DataTable } from "./table";
 
 const MOST_FIGURES = 12, MOST_LINES = 40;
@@ -32,6 +32,7 @@ export function TimingsView({ data, state, go }: { data: Data; state: State; go:
           <input type="search" id="benchmark" value={state.q} onInput={(event) => go({ q: event.currentTarget.value, page: "" }, { replace: true })} />
         </div>
         {groups.length > 1 && <Select label="Group" value={state.group} options={[["", "all"], ...groups.filter(Boolean).map((group): [string, string] => [group, short(group, 60)])]} onChange={(group) => go({ group, page: "" })} />}
+        <Theme state={state} go={go} />
       </div>
       <p class="lead" role="status">{rows.length.toLocaleString("en")} benchmark{rows.length === 1 ? "" : "s"}{two && rows.length > 0 && `: ${verdicts.join(", ")}`}.</p>
       {start && <p class="lead">All names begin with <code>{short(start, 200)}</code></p>}
@@ -52,7 +53,7 @@ export function TimingsView({ data, state, go }: { data: Data; state: State; go:
       {byGroup.length > MOST_FIGURES && <p class="legend">The first {MOST_FIGURES} of {byGroup.length} groups are drawn: choose one above.</p>}
       {Object.keys(differing).length > 0 && (
         <section>
-          <h3>Measured under other conditions</h3>
+          <h3>What differs between A and B</h3>
           <ul class="notes">{Object.entries(differing).map(([name, [a, b]]) => <li key={name}>{name}: A <bdi>{short(a || NOTHING, 200)}</bdi>, B <bdi>{short(b || NOTHING, 200)}</bdi></li>)}</ul>
         </section>
       )}
@@ -62,24 +63,28 @@ export function TimingsView({ data, state, go }: { data: Data; state: State; go:
 }
 
 function columnsOf(two: boolean, grouped: boolean, label: (row: Benchmark) => string): Column<Benchmark>[] {
-  const sides = two ? [0, 1] : [0];
+  const sides = (two ? ["A", "B"] : [""]).map((side, at) => ({ side, which: side && `${side} `, of: (row: Benchmark) => row.stats[at] }));
   return [
     { id: "name", title: "benchmark", left: true, value: (row) => row.name, cell: (row) => <bdi title={row.name}>{label(row)}</bdi> },
-    ...(grouped ? [{ id: "group", title: "group", left: true, value: (row: Benchmark) => row.group, cell: (row: Benchmark) => <bdi title={row.group}>{short(row.group, 40) || NOTHING}</bdi> }] : []),
-    ...sides.flatMap((at): Column<Benchmark>[] => {
-      const [side, which] = two ? ["AB"[at], `${"AB"[at]} `] : ["", ""];
-      const of = (row: Benchmark) => row.stats[at];
-      return [
-        { id: `median${side}`, title: `${which}median`, value: (row) => of(row)?.median ?? null, cell: (row) => duration(of(row)?.median ?? null) },
-        { id: `spread${side}`, title: `${which}quartiles`, explain: "sorted by the distance between them", value: (row) => { const found = of(row); return found && found.q3 - found.q1; }, cell: (row) => { const found = of(row); return found ? `${duration(found.q1)} – ${duration(found.q3)}` : NOTHING; } },
-        { id: `rounds${side}`, title: `${which}rounds`, descendingFirst: true, value: (row) => of(row)?.rounds ?? null, cell: (row) => of(row)?.rounds.toLocaleString("en") ?? NOTHING },
-      ];
-    }),
     ...(two ? [
-      { id: "ratio", title: "B/A", descendingFirst: true, value: (row: Benchmark) => row.ratio, cell: (row: Benchmark) => (row.ratio === null ? NOTHING : `${row.ratio.toFixed(2)}x`) },
       { id: "verdict", title: "verdict", left: true, value: (row: Benchmark) => row.verdict, cell: (row: Benchmark) => <span class={MARKS[row.verdict!] ?? ""}>{row.verdict}</span> },
+      { id: "ratio", title: "B/A", descendingFirst: true, value: (row: Benchmark) => row.ratio, cell: (row: Benchmark) => (row.ratio === null ? NOTHING : `${row.ratio.toFixed(2)}x`) },
     ] : []),
+    ...sides.map(({ side, which, of }): Column<Benchmark> => ({ id: `median${side}`, title: `${which}median`, value: (row) => of(row)?.median ?? null, cell: (row) => duration(of(row)?.median ?? null) })),
+    ...sides.map(({ side, which, of }): Column<Benchmark> => ({
+      id: `spread${side}`, title: `${which}quartiles`, explain: "sorted by the distance between them",
+      value: (row) => { const found = of(row); return found && found.q3 - found.q1; }, cell: (row) => quartiles(of(row)),
+    })),
+    ...sides.map(({ side, which, of }): Column<Benchmark> => ({ id: `rounds${side}`, title: `${which}rounds`, descendingFirst: true, value: (row) => of(row)?.rounds ?? null, cell: (row) => of(row)?.rounds.toLocaleString("en") ?? NOTHING })),
+    ...(grouped ? [{ id: "group", title: "group", left: true, value: (row: Benchmark) => row.group, cell: (row: Benchmark) => <bdi title={row.group}>{short(row.group, 40) || NOTHING}</bdi> }] : []),
   ];
+}
+
+function quartiles(stats: TimingStats | null): string {
+  if (!stats) return NOTHING;
+  const [low, high] = [duration(stats.q1), duration(stats.q3)];
+  const unit = low.slice(low.indexOf(" "));
+  return `${high.endsWith(unit) ? low.slice(0, -unit.length) : low} – ${high}`;
 }
 
 export interface Line { label: string; at: number; median: number; q1: number; q3: number }
@@ -108,12 +113,12 @@ const Sign = ({ at }: { at: number }) => (
   </svg>
 );
 
-/** What all names begin with, up to the last :: or / in it. */
+/** What all names begin with, up to the parameters, the name of the test, or the folder. */
 function common(names: string[]): string {
   if (names.length < 2) return "";
   let size = 0;
   while (size < names[0].length && names.every((name) => name[size] === names[0][size])) size++;
   const start = names[0].slice(0, size);
-  const place = Math.max(start.lastIndexOf("::") + 2, start.lastIndexOf("/") + 1);
-  return place > 1 ? start.slice(0, place) : "";
+  const test = start.lastIndexOf("::");
+  return start.slice(0, Math.max(start.lastIndexOf("["), test < 0 ? 0 : test + 2, start.lastIndexOf("/") + 1));
 }

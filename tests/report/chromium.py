@@ -87,14 +87,17 @@ def visit(browser: Any, where: Path | str, state: str = "", **options: Any) -> I
     """
     address = where if isinstance(where, str) else where.as_uri()
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     visited = Visit(context.new_page())
-    visited.page.on("request", lambda request: visited.requests.append(request.url))
-    visited.page.on("console", lambda m: visited.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-    visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
-    visited.page.goto(f"{address}{'#' + state if state else ''}")
-    visited.page.get_by_role("heading", level=1).wait_for()
-    yield visited
-    assert visited.complaints == []
-    assert [url for url in visited.requests if not url.startswith(address)] == []
-    context.close()
+    page = visited.page
+    page.on("request", lambda request: visited.requests.append(request.url))
+    page.on("console", lambda m: visited.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+    try:
+        page.goto(f"{address}{'#' + state if state else ''}")
+        page.get_by_role("heading", level=1).wait_for()
+        yield visited
+        assert visited.complaints == []
+        assert [url for url in visited.requests if not url.startswith(address)] == []
+    finally:
+        context.close()

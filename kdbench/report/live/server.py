@@ -10,8 +10,8 @@ import errno
 import gzip
 import os
 import socketserver
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition
@@ -31,7 +31,7 @@ NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 lead here by its own DNS is not answered."""
 PATIENCE = 20.0
 """Seconds that a page's question stays open while nothing is new."""
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_SECONDS, _LATE_SECONDS = 1.0, 0.2
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -60,7 +60,7 @@ class PageServer(ThreadingHTTPServer):
         self.snapshots = snapshots
         document, policy = render_live_page()
         self.document, self.policy = document.encode(), f"{policy}; frame-ancestors 'none'"
-        self._asked, self._open_questions = Condition(), 0
+        self._talks, self._open_talks, self._quiet = Condition(), 0, False
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:
@@ -79,29 +79,35 @@ class PageServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
-    @contextmanager
-    def question(self) -> Iterator[None]:
-        """A question that `farewell` waits for."""
-        with self._asked:
-            self._open_questions += 1
-        try:
-            yield
-        finally:
-            with self._asked:
-                self._open_questions -= 1
-                self._asked.notify_all()
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; `farewell` waits for it."""
+        with self._talks:
+            self._open_talks += 1
+        super().process_request(request, client_address)
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection, which was answered or not."""
+        super().close_request(request)
+        with self._talks:
+            self._open_talks -= 1
+            self._talks.notify_all()
 
     def farewell(self) -> None:
-        """Tell the open pages that this is the end, and close."""
+        """Tell the open pages that this is the end, those too that ask at this very moment, and close."""
         self.snapshots.end()
-        with self._asked:
-            self._asked.wait_for(lambda: not self._open_questions, _FAREWELL_SECONDS)
+        self.timeout, until = _LATE_SECONDS, time.monotonic() + _FAREWELL_SECONDS
+        while not self._quiet and time.monotonic() < until:
+            self.handle_request()
         self.server_close()
+        with self._talks:
+            self._talks.wait_for(lambda: not self._open_talks, _FAREWELL_SECONDS)
+
+    def handle_timeout(self) -> None:
+        """Nobody asks any more."""
+        self._quiet = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about browsers that go away; report anything else."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -128,8 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are not worth a line."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """As plain text, with the headers of every other answer."""
-        self._say(HTTPStatus(code), message or HTTPStatus(code).phrase)
+        """As plain text, with the headers of every other answer, and without what was asked."""
+        self._say(HTTPStatus(code), HTTPStatus(code).phrase)
 
     def _answer(self) -> None:
         if not self._for_this_machine():
@@ -142,8 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
                 headers = {"Content-Security-Policy": self.server.policy}
                 self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.document, headers)
             case "/runs":
-                with self.server.question():
-                    self._runs(query.get("after", [""])[0])
+                self._runs(query.get("after", [""])[0])
             case "/details":
                 found = self.server.snapshots.details(query.get("row", [""])[0])
                 self._json(gzip.compress(msgspec.json.encode(found), 1))

@@ -25,7 +25,7 @@ from kdbench.report.page.timing_view import timing_view
 INTERVAL = 1.0
 """Seconds between looks at the store."""
 REST = 4.0
-"""After making a snapshot nothing is looked at for so many times what that took: a fifth of one core at most."""
+"""After a look nothing is looked at for so many times what it took: a fifth of one core at most."""
 _LEVEL = 1
 
 
@@ -101,12 +101,14 @@ class Snapshots:
             started = self._clock()
             if self._last is not None and started < self._next_look:
                 return self._last
+            first = self._last is None
             changed = [each.look() for each in (self._runs, self._timings)]
             if self._last is None or any(changed):
                 with without_collector():
                     self._last = self._made()
             ended = self._clock()
-            self._next_look = ended + max(INTERVAL, REST * (ended - started))
+            took = 0.0 if first else ended - started  # the first reads everything, and imports what it takes
+            self._next_look = ended + max(INTERVAL, REST * took)
             return self._last
 
     def newer_than(self, version: str, patience: float) -> Snapshot | None:
