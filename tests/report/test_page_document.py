@@ -84,6 +84,7 @@ def test_the_page_allows_itself_its_own_script_and_style_alone():
     policy = next(a["content"] for tag, a in elements.found if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
+    assert "connect-src" not in policy
     run = [t for (tag, a), t in zip(elements.found, elements.texts, strict=True) if tag == "script" and "type" not in a]
     (script,) = run
     digest = base64.b64encode(hashlib.sha256(script.rstrip().encode()).digest()).decode()

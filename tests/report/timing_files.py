@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ Box = tuple[float, float, float]
 """Seconds: first quartile, median, third quartile."""
 
 
-def write_timings(path: Path, stats: dict[str, Box], groups: dict[str, str] = {}, **changes: Any) -> Path:  # noqa: B006
+def write_timings(path: Path, stats: dict[str, Box], groups: Mapping[str, str] = {}, **changes: Any) -> Path:
     """A file with the fields that kdbench reads, and some that it does not."""
     benchmarks = [
         {
