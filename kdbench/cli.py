@@ -129,7 +129,8 @@ _EXECUTION = _options(
 @click.option("--measure", "measures", metavar="NAME", multiple=True, help="Also measure: robust_accuracy:0.1, say.")
 @_EXECUTION
 @click.option("--metric", metavar="NAME", help="Metric of the leaderboard; accuracy by default.")
-@click.option("--format", "form", default="table", show_default=True, metavar="F", help="table, md, csv or json.")
+@click.option("--format", "form", default="table", show_default=True, metavar="F",
+              help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @_blocking
 def run(plugins: Plugins, **options: Any) -> None:
     """Run combos and print their leaderboard."""
@@ -203,23 +204,32 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=OUT)
-@click.option("--format", "form", default="table", show_default=True, metavar="F",
+@click.option("--format", "form", show_default="table", metavar="F",
               help="table, md, csv, json, latex, parquet or html.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
-@click.option("--open", "show", is_flag=True, help="Open it in the browser: --format html.")
+@click.option("--open", "show", is_flag=True, help="Open it in the browser: --format html, or --watch.")
+@click.option("--timings", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+              help="Show a file of pytest --benchmark-json on the page; two are compared.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Serve the page on this machine alone, up to date while runs go on.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="For --watch; a free one by default.")
 @_blocking
-def report(plugins: Plugins, **options: Any) -> None:
+def report(plugins: Plugins, watch: bool, port: int | None, **options: Any) -> None:
     """The leaderboard of a results directory.
 
     `--format html` makes one file that opens from disk: DIR/report.html, where the output is a terminal.
     """
+    if watch:
+        from kdbench.commands.watch import watch_command
+
+        watch_command(plugins.catalog, **options, port=port, warn=warn)
+        return
+    if port is not None:
+        raise click.UsageError("--port is where --watch serves: add --watch")
     from kdbench.commands.report import report_command
 
-    shown = report_command(plugins.catalog, **options, warn=warn)
-    if shown is not None:
-        click.echo(shown, nl=isinstance(shown, str))
+    report_command(plugins.catalog, **options, warn=warn)
 
 
 @main.command()

@@ -34,6 +34,7 @@ from kdbench.durable import is_alive, reason, remove, replace_file, sync_directo
 from kdbench.errors import NewerRecord, RecordError, StoreError
 from kdbench.predictions import UNREADABLE, pack_arrays, read_arrays
 from kdbench.records import Record, Status, Summary, decode, encode
+from kdbench.summary_cache import Stamped
 from kdbench.version import __version__
 
 if TYPE_CHECKING:
@@ -95,6 +96,16 @@ class Store:
         with suppress(OSError):
             store._clean()
         return store
+
+    @staticmethod
+    def awaited(directory: Path) -> bool:
+        """Whether the directory is no store yet and nothing else: it is not there, empty, or being made this moment."""
+        try:
+            return {entry.name for entry in os.scandir(directory)} <= {"runs", "tmp", "locks"}
+        except FileNotFoundError:
+            return True
+        except OSError:  # a file, or not for us: opening it tells
+            return False
 
     def __contains__(self, run_id: object) -> bool:
         """Whether the run is finished, with any status, and its record is sound: this kdbench's or a newer one's."""
@@ -160,10 +171,36 @@ class Store:
         """
         if run_ids is not None:
             return self._read_all(run_ids, problems, Summary)
-        known = self._run_ids()
-        if len(known) < summary_cache.LEAST:
-            return self._read_all(known, problems, Summary)
-        return self._read_many(known, problems)
+        return [summary for _, summary in self.refreshed(problems=problems).values()]
+
+    def refreshed(
+        self, kept: Mapping[str, Stamped] | None = None, *, problems: list[RecordError] | None = None
+    ) -> dict[str, Stamped]:
+        """The summaries of all runs by run id, each with the stamp of its record.
+
+        Args:
+            kept: what this gave before: a record whose file is as it was then is not read again.
+            problems: as for `records`.
+        """
+        run_ids = self._run_ids()
+        with without_collector():
+            if kept is not None or len(run_ids) < summary_cache.LEAST:
+                return self._reread(run_ids, kept or {}, problems)
+            kept = summary_cache.load(self._runs)
+            found = self._reread(run_ids, kept, problems)
+            read = sum(kept.get(run_id) is not each for run_id, each in found.items())
+            summary_cache.save(self._runs, found, read)
+        return found
+
+    def last_change(self) -> int | None:
+        """When a run last came, went or was replaced, in nanoseconds by the file system's clock; None before any.
+
+        It costs one look at the directory, and does not see a record that was changed in its place.
+        """
+        try:
+            return os.stat(self._runs).st_mtime_ns
+        except OSError:
+            return None
 
     def frame(self) -> pd.DataFrame:
         """One row per run, with the columns that `kdbench.frame` describes; damaged records are warned about."""
@@ -300,22 +337,20 @@ class Store:
                 continue
         return found
 
-    def _read_many(self, run_ids: list[str], problems: list[RecordError] | None) -> list[Summary]:
-        with without_collector():
-            kept = summary_cache.load(self._runs)
-            found: dict[str, tuple[summary_cache.Stamp, Summary]] = {}
-            read = 0
-            for run_id in run_ids:
-                with suppress(OSError):  # what is wrong with the record is told by reading it
-                    stamp = summary_cache.stamp(f"{self._runs}{os.sep}{run_id}{os.sep}{_RECORD}")
-                    if (known := kept.get(run_id)) is not None and known[0] == stamp:
-                        found[run_id] = known
-                        continue
-                for summary in self._read_all([run_id], problems, Summary):
-                    found[run_id] = stamp, summary
-                    read += 1
-            summary_cache.save(self._runs, found, read)
-        return [summary for _, summary in found.values()]
+    def _reread(
+        self, run_ids: list[str], kept: Mapping[str, Stamped], problems: list[RecordError] | None
+    ) -> dict[str, Stamped]:
+        found: dict[str, Stamped] = {}
+        for run_id in run_ids:
+            stamp = summary_cache.NO_STAMP
+            with suppress(OSError):  # what is wrong with the record is told by reading it
+                stamp = summary_cache.stamp(f"{self._runs}{os.sep}{run_id}{os.sep}{_RECORD}")
+            if (known := kept.get(run_id)) is not None and known[0] == stamp:
+                found[run_id] = known
+                continue
+            for summary in self._read_all([run_id], problems, Summary):
+                found[run_id] = stamp, summary
+        return found
 
     def _run_ids(self) -> list[str]:
         try:

@@ -26,6 +26,9 @@ _NEWS = 0.02
 
 Stamp = tuple[int, int]
 """Nanoseconds of the last change, and bytes, of a record's file."""
+NO_STAMP: Stamp = (-1, -1)
+"""Of a file that cannot be looked at: the stamp of no other."""
+Stamped = tuple[Stamp, Summary]
 
 
 class _Kept(msgspec.Struct, array_like=True):
@@ -36,7 +39,7 @@ class _Kept(msgspec.Struct, array_like=True):
     summaries: list[Summary]
 
 
-def load(runs: Path) -> dict[str, tuple[Stamp, Summary]]:
+def load(runs: Path) -> dict[str, Stamped]:
     """What is kept of the records below a directory, by run id; nothing where there is no file that can be used."""
     try:
         kept = msgspec.msgpack.decode(_file(runs).read_bytes(), type=_Kept)
@@ -47,7 +50,7 @@ def load(runs: Path) -> dict[str, tuple[Stamp, Summary]]:
     return {summary.run_id: (stamp, summary) for stamp, summary in zip(kept.stamps, kept.summaries, strict=True)}
 
 
-def save(runs: Path, found: Mapping[str, tuple[Stamp, Summary]], read: int) -> None:
+def save(runs: Path, found: Mapping[str, Stamped], read: int) -> None:
     """Keep summaries of which `read` were read anew, where that is worth while. A cache that cannot be is not kept."""
     if len(found) < LEAST or read <= _NEWS * len(found):
         return

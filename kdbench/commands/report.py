@@ -2,80 +2,56 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.catalog import Catalog
 from kdbench.collector import without_collector
-from kdbench.durable import reason, replace_file
+from kdbench.commands.delivery import HTML, Delivery
 from kdbench.errors import RecordError, UnknownName, UsageError
 from kdbench.expression import compile_expression
 from kdbench.records import Summary
-from kdbench.report.leaderboard import Leaderboard
 from kdbench.store import Store
-
-PARQUET = "parquet"
-"""The one format that is not text."""
 
 
 def report_command(
     catalog: Catalog,
     *,
     directory: Path,
-    form: str,
+    form: str | None,
     metric: str | None,
     expression: str | None,
     output: Path | None,
     show: bool,
+    timings: tuple[Path, ...],
     warn: Callable[[str], None],
-) -> str | bytes | None:
-    """The leaderboards of a results directory, or None where they were written to a file; damaged records are told.
+) -> None:
+    """Print the leaderboards of a results directory, or write them to a file; damaged records are told.
 
-    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written.
+    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written, or
+    timings that are none.
     """
     from kdbench.metric_info import lower_is_better
-    from kdbench.report.formats import check_format
     from kdbench.report.leaderboard import leaderboards
+    from kdbench.report.page.timing_view import read_timing_files
 
-    terminal = sys.stdout.isatty() and output is None
-    if form != PARQUET:
-        check_format(form, catalog)
-    elif terminal:
-        raise UsageError("the format parquet is not for a terminal", fix="write it to a file: --output FILE.parquet")
-    if show and form != "html":
+    form = form or "table"
+    delivery = Delivery.settle(form, directory, catalog, output=output, show=show)
+    if show and form != HTML:
         raise UsageError(f"--open opens the page, not format {form!r}", fix="add --format html")
-    if form == "html" and output is None and (terminal or show):
-        output = directory / "report.html"
+    if timings and form != HTML:
+        raise UsageError(f"--timings are shown on the page, not in format {form!r}", fix="add --format html")
+    files = read_timing_files(timings)
     with without_collector():
         summaries = read_summaries(directory, warn)
         if expression is not None:
             summaries = _matching(summaries, expression)
         boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
-        content = _rendered(boards, summaries, directory, form, catalog, color=terminal)
-    if output is None:
-        return content if isinstance(content, bytes) else content.rstrip("\n")
-    written = content if isinstance(content, bytes) else content.encode()
-    _write(output, written)
-    warn(f"written: {output} ({len(written) / 1e6:.1f} MB)")
-    if show:
+        delivery.deliver(boards, summaries, Store.open(directory, create=False), warn, timings=files)
+    if show and delivery.file is not None:
         import webbrowser
 
-        webbrowser.open(output.resolve().as_uri())
-    return None
-
-
-def _rendered(
-    boards: list[Leaderboard], summaries: list[Summary], directory: Path, form: str, catalog: Catalog, *, color: bool
-) -> str | bytes:
-    if form == PARQUET:
-        from kdbench.report.parquet import render_parquet
-
-        return render_parquet(boards)
-    from kdbench.report.formats import render
-
-    store = Store.open(directory, create=False)
-    return render(boards, form, color=color, catalog=catalog, summaries=summaries, store=store)
+        webbrowser.open(delivery.file.resolve().as_uri())
 
 
 def _matching(summaries: list[Summary], expression: str) -> list[Summary]:
@@ -85,13 +61,6 @@ def _matching(summaries: list[Summary], expression: str) -> list[Summary]:
     if summaries and not found:
         raise UnknownName(f"no run's combo matches -k {expression!r}", fix="kdbench report shows all there are")
     return found
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        replace_file(path, content, path.parent)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written", reason(error), "choose another file with --output") from error
 
 
 def read_summaries(directory: Path, warn: Callable[[str], None]) -> list[Summary]:

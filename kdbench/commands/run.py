@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from kdbench.commands.delivery import Delivery
 from kdbench.commands.execution import check_metric, make_execution, make_repeats, terminable
 from kdbench.job import HookedEvents, carry_out, remaining, with_data
 from kdbench.kernel_build.prepare import prepare_kernels
@@ -15,7 +15,6 @@ from kdbench.plan import NotRun, Plan, Run, make_plan
 from kdbench.plugins import Plugins
 from kdbench.progress import progress
 from kdbench.records import Summary
-from kdbench.report.formats import check_format
 from kdbench.select import Selection
 from kdbench.store import Store
 
@@ -52,7 +51,7 @@ def run_command(
     selection = Selection(all=everything, names=names, expression=expression, suite=suite, **axes)
     plan = make_plan(catalog, selection, settings, repeats)
     execute = catalog.find("executor", executor).load()
-    check_format(form, catalog)
+    delivery = Delivery.settle(form, out, catalog)
     check_metric(plugins, metric, {name for run in plan.runs for name in run.measures})
     execution = make_execution(plugins, out, repeats, workers=workers, max_time=max_time)
     if dry_run:
@@ -74,7 +73,7 @@ def run_command(
         done = len(plan.runs) - len(remaining(plan, store, fresh=False, warn=lambda _: None))
         warn(f"interrupted: {done} of {len(plan.runs)} runs are kept in {out}; the same command continues")
         return 130
-    _print_leaderboard(summaries, [*plan.not_run, *absent], plugins, form, metric, store)
+    _deliver_leaderboard(summaries, [*plan.not_run, *absent], delivery, metric, store, warn)
     return int(any(summary.status != "ok" for summary in summaries))
 
 
@@ -86,16 +85,16 @@ def _tell_what_is_done(plan: Plan, pending: list[Run], todo: list[Run], out: Pat
         warn(f"{done} of {len(plan.runs)} runs are done already in {out}: {rest}{without}")
 
 
-def _print_leaderboard(
-    summaries: list[Summary], not_run: list[NotRun], plugins: Plugins, form: str, metric: str | None, store: Store
+def _deliver_leaderboard(
+    summaries: list[Summary],
+    not_run: list[NotRun],
+    delivery: Delivery,
+    metric: str | None,
+    store: Store,
+    warn: Callable[[str], None],
 ) -> None:
     from kdbench.metric_info import lower_is_better
-    from kdbench.report.formats import render
     from kdbench.report.leaderboard import leaderboards
 
-    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
-    color = sys.stdout.isatty()
-    text = render(
-        boards, form, color=color, catalog=plugins.catalog, not_run=not_run, summaries=summaries, store=store
-    )  # fmt: skip
-    click.echo(text, nl=False)
+    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(delivery.catalog))
+    delivery.deliver(boards, summaries, store, warn, not_run=not_run)

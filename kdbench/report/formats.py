@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kdbench.catalog import Catalog, Entry
     from kdbench.plan import NotRun
     from kdbench.records import Summary
+    from kdbench.report.page.timing_view import TimingFile
     from kdbench.store import Store
 
 FORMATS = ("table", "md", "csv", "json", "latex", "html")
@@ -66,20 +67,31 @@ def render(
 
             return render_latex(boards)
         case "html":
-            return _render_page(boards, catalog, summaries, store)
+            return render_html(boards, catalog, summaries, store)
     return _render_with_plugin(boards, _plugin_format(format, catalog))
 
 
-def _render_page(
-    boards: Sequence[Leaderboard], catalog: Catalog | None, summaries: Sequence[Summary], store: Store | None
+def render_html(
+    boards: Sequence[Leaderboard],
+    catalog: Catalog | None,
+    summaries: Sequence[Summary],
+    store: Store | None,
+    timings: Sequence[TimingFile] = (),
 ) -> str:
+    """The page, with families of methods and directions of metrics from the catalog; arguments as for `render`.
+
+    Args: timings: files of pytest-benchmark that it shows beside the runs.
+    """
     from kdbench.metric_info import lower_is_better
     from kdbench.report.page.document import render_page
+    from kdbench.report.page.overview import method_families
 
     if catalog is None:
-        return render_page(summaries, boards, store)
-    families = {entry.name: str(entry.metadata.get("family") or "") for entry in catalog.entries("method")}
-    return render_page(summaries, boards, store, families=families, lower_is_better=lower_is_better(catalog))
+        return render_page(summaries, boards, store, timings=timings)
+    return render_page(
+        summaries, boards, store, families=method_families(catalog), lower_is_better=lower_is_better(catalog),
+        timings=timings,
+    )  # fmt: skip
 
 
 def check_format(name: str, catalog: Catalog | None) -> None:

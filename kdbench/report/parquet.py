@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from kdbench.errors import UsageError
 from kdbench.report.export import BOARD_COLUMNS, METRIC_PREFIX, ROW_COLUMNS, csv_cell
 from kdbench.report.leaderboard import Leaderboard
+
+
+def check_parquet() -> None:
+    """Raise UsageError where pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise UsageError("the format parquet needs pyarrow", fix="pip install 'kdbench[hub]'")
 
 
 def render_parquet(boards: Sequence[Leaderboard]) -> bytes:
@@ -15,6 +22,7 @@ def render_parquet(boards: Sequence[Leaderboard]) -> bytes:
 
     Raises: UsageError where pyarrow is not installed.
     """
+    check_parquet()
     import pandas as pd
 
     metrics = sorted({name for board in boards for row in board.rows for name in row.metrics})
@@ -27,10 +35,7 @@ def render_parquet(boards: Sequence[Leaderboard]) -> bytes:
     ]
     names = [*BOARD_COLUMNS, *ROW_COLUMNS, *(METRIC_PREFIX + name for name in metrics)]
     output = io.BytesIO()
-    try:
-        pd.DataFrame(lines, columns=names).convert_dtypes().to_parquet(output, index=False)
-    except ImportError as error:
-        raise UsageError("the format parquet needs pyarrow", fix="pip install 'kdbench[hub]'") from error
+    pd.DataFrame(lines, columns=names).convert_dtypes().to_parquet(output, index=False, engine="pyarrow")
     return output.getvalue()
 
 

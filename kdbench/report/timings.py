@@ -29,6 +29,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     fullname: str
     stats: Stats
+    group: str | None = None
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -37,6 +38,7 @@ class Timings(msgspec.Struct, frozen=True):
     benchmarks: list[Timing]
     machine_info: dict[str, Any] = {}
     commit_info: dict[str, Any] = {}
+    datetime: str = ""
 
 
 class TimingChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ def compare_timings(a: Timings, b: Timings) -> TimingComparison:
     """Match benchmarks by their full names."""
     before, after = ({timing.fullname: timing.stats for timing in side.benchmarks} for side in (a, b))
     changes = [_change(name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after])]
-    return TimingComparison(changes=changes, provenance=_differing(_conditions(a), _conditions(b)))
+    return TimingComparison(changes=changes, provenance=_differing(conditions(a), conditions(b)))
 
 
 def _change(name: str, old: Stats | None, new: Stats | None) -> TimingChange:
@@ -109,7 +111,8 @@ def _change(name: str, old: Stats | None, new: Stats | None) -> TimingChange:
     return TimingChange(name=name, verdict=verdict, a=old.median, b=new.median, ratio=ratio)  # type: ignore[arg-type]
 
 
-def _conditions(timings: Timings) -> dict[str, str]:
+def conditions(timings: Timings) -> dict[str, str]:
+    """Machine, interpreter and commit, by name, as far as the file tells them."""
     machine, commit = timings.machine_info, timings.commit_info
     processor = machine.get("cpu")
     named = {"commit": commit.get("id"), "cpu": processor.get("brand_raw") if isinstance(processor, dict) else None}

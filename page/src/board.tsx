@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import type { Aggregate } from "./aggregate";
 import { COSTS, costText, metricText, metricTitle, NOTHING, probability, share, short } from "./format";
 import { Checks } from "./parts";
-import { rowAddress, type Shared } from "./shared";
+import { rowAddress, type Shared, useUpdated } from "./shared";
 import { address } from "./state";
 import { type Column, DataTable } from "./table";
 
@@ -24,14 +24,14 @@ export function Leaderboard(shared: Shared) {
   return (
     <>
       {board && <p class="lead"><bdi>{short(board.title, 200)}</bdi>: <bdi>{short(board.headline, 300)}</bdi></p>}
-      <p class="lead" role="status">
+      <p class="lead" role="status" aria-live={useUpdated(data) ? "off" : "polite"}>
         {rows.length.toLocaleString("en")} row{rows.length === 1 ? "" : "s"}; {better} better than {data.baseline} at the same seeds
         {better > 0 && `, ${sure} of them also after correction for the number of rows`}.
       </p>
       <Checks label="Columns" summary={`${columns.length} of ${possible.length}`} options={possible.slice(1).map((column) => [column.id, column.title])}
         chosen={wanted} onChange={(next) => go({ columns: [...next].join(" ") || "mean" }, { replace: true })} />
       {rows.length === 0 ? <p>No row is like that. <a href="#">Show all</a>.</p> : (
-        <DataTable label="Leaderboard" columns={columns} rows={ordered} rowKey={(row) => String(row.row)} sort={state.sort}
+        <DataTable label="Leaderboard" columns={columns} rows={ordered} rowKey={(row) => rowAddress(data, row.row)} sort={state.sort}
           onSort={(sort) => go({ sort, page: "" }, { replace: true })} page={Number(state.page) || 0} onPage={(page) => go({ page: String(page) }, { replace: true })}
           rowClass={(row) => (row.better ? "better" : row.worse ? "worse" : "")} />
       )}

@@ -2,6 +2,8 @@
 import * as Plot from "@observablehq/plot";
 import type { Across } from "./across";
 import type { Curve, Details } from "./data";
+import { duration } from "./format";
+import type { Line } from "./timings";
 
 const COLORS = ["var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)"];
 export const color = (at: number) => COLORS[at % COLORS.length];
@@ -26,6 +28,36 @@ export function forest(width: number, rows: Difference[], title: string) {
   });
 }
 const mark = (row: Difference) => (row.low > 0 || row.high < 0 ? (row.better ? "var(--good)" : "var(--bad)") : "var(--faint)");
+
+/** Medians with the middle half of the rounds, on a log axis; of two files the second is below the first. */
+export function timingsPlot(width: number, rows: Line[], two: boolean) {
+  const labels = [...new Set(rows.map((row) => row.label))];
+  const left = Math.min(width * 0.45, 16 + 6.6 * Math.max(...labels.map((label) => label.length)));
+  const most = Math.floor(left / 6.6);
+  const sides = (two ? [0, 1] : [0]).map((at) => ({ rows: rows.filter((row) => row.at === at), dy: two ? (at ? 4 : -4) : 0, color: at ? "var(--c2)" : "var(--c1)", symbol: at ? "square" : "circle" } as const));
+  const domain = [Math.min(...rows.map((row) => row.q1)) / 1.15, Math.max(...rows.map((row) => row.q3)) * 1.15];
+  return Plot.plot({
+    ...base, width, height: 56 + (two ? 28 : 22) * labels.length, marginLeft: left, marginBottom: 40, marginRight: 24,
+    x: { type: "log", domain, label: "time of a round (log) →", grid: true, ticks: logTicks(domain, (width - left) / 70), tickFormat: shortDuration },
+    y: { domain: labels, label: null, tickSize: 0, tickFormat: (label: string) => cut(label, most) },
+    marks: sides.flatMap(({ rows: of, dy, color: stroke, symbol }) => [
+      Plot.ruleY(of, { x1: "q1", x2: "q3", y: "label", dy, stroke, strokeWidth: 3, strokeOpacity: 0.55 }),
+      Plot.dot(of, { x: "median", y: "label", dy, r: 4, symbol, stroke, strokeWidth: 2, fill: symbol === "square" ? stroke : "var(--paper)" }),
+    ]),
+  });
+}
+
+/** 1, 2 and 5 of every decade, or fewer where there is no room. */
+function logTicks([low, high]: number[], most: number): number[] {
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, at) => Math.floor(Math.log10(low)) + at);
+  const found = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]].map((steps) => decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))).filter((tick) => tick >= low && tick <= high));
+  const fitting = found.find((ticks) => ticks.length <= most) ?? [];
+  if (fitting.length > 1) return fitting;
+  const every = found[0];
+  if (every.length > 1) return [every[0], every[every.length - 1]];
+  return [Number(Math.sqrt(low * high).toPrecision(3))];
+}
+const shortDuration = (seconds: number) => duration(seconds).replace(/\.0(?= )/, "");
 
 export interface Point { label: string; x: number; y: number; low: number; high: number; front: boolean }
 

@@ -1,4 +1,4 @@
-// What the page holds: columns over all runs, unpacked with the browser's own gzip.
+// What the page shows: columns over all runs, held in the file or told by kdbench report --watch.
 
 export type Numbers = (number | null)[];
 export interface Metric { title: string; higher: boolean; percent: boolean }
@@ -19,11 +19,22 @@ export interface Runs {
   command: number[]; commands: string[][]; provenance: number[]; provenances: Record<string, unknown>[];
   metrics: Record<string, Numbers>; costs: Record<string, Numbers>;
 }
+export interface TimingStats { median: number; q1: number; q3: number; rounds: number }
+export interface Benchmark { name: string; group: string; stats: (TimingStats | null)[]; verdict: string | null; ratio: number | null }
+export interface Timings {
+  files: { name: string; measured: string; conditions: Record<string, string> }[]; benchmarks: Benchmark[];
+  differing: Record<string, [string, string]>; tolerance: number;
+}
 export interface Data {
   metric: string; baseline: string; reference: string; metrics: Record<string, Metric>; t: number[]; q: number[];
   boards: Board[]; rows: Row[]; runs: Runs; about: { version: string; made: string; directory: string };
+  timings: Timings | null;
+  /** Of a page that is told what is new: what could not be read, and which combos are asked for. */
+  live?: { problems: string[]; expression: string };
   /** The first run of each row, and the end of the last: the runs of a row are side by side. */
   starts: number[];
+  /** The details of a row's runs, by run id; empty where the page was made without them, null where nobody answers. */
+  details: (row: number) => Promise<Record<string, Details> | null>;
 }
 export interface Curve {
   class: number; positives: number; auc: number; low: number | null; high: number | null; ap: number;
@@ -41,25 +52,27 @@ async function unpacked(text: string): Promise<any> {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
-function held(id: string): any {
-  return JSON.parse(document.getElementById(id)!.textContent!);
+/** What a script element of the file holds; undefined where there is none. */
+export function held(id: string): any {
+  const text = document.getElementById(id)?.textContent;
+  return text ? JSON.parse(text) : undefined;
 }
 
-export async function readData(): Promise<Data> {
-  const data: Data = await unpacked(held("overview"));
+export function prepared(content: any, details: Data["details"]): Data {
+  const data: Data = { ...content, details };
   data.starts = new Array(data.rows.length + 1).fill(data.runs.id.length);
   for (let run = data.runs.row.length - 1; run >= 0; run--) data.starts[data.runs.row[run]] = run;
   return data;
 }
 
-let chunks: string[] | null = null;
-const read = new Map<number, Promise<Record<string, Details>>>();
-
-/** The details of a row's runs, by run id; empty where the page was made without them. */
-export function detailsOf(row: number): Promise<Record<string, Details>> {
-  chunks ??= held("details") as string[];
-  if (!read.has(row)) read.set(row, chunks[row] ? unpacked(chunks[row]) : Promise.resolve({}));
-  return read.get(row)!;
+export async function readData(): Promise<Data> {
+  let chunks: string[] | null = null;
+  const read = new Map<number, Promise<Record<string, Details>>>();
+  return prepared(await unpacked(held("overview")), (row) => {
+    chunks ??= held("details") as string[];
+    if (!read.has(row)) read.set(row, chunks[row] ? unpacked(chunks[row]) : Promise.resolve({}));
+    return read.get(row)!;
+  });
 }
 
 export function commandOf(data: Data, run: number): string {

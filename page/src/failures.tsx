@@ -24,7 +24,7 @@ export function Failures({ data, state, go, rows }: Shared) {
       { id: "status", title: "status", left: true, value: ({ run }) => runs.status[run], cell: ({ run }) => runs.status[run] },
       { id: "error", title: "error", left: true, value: ({ run }) => errorOf(run), cell: ({ run }) => <bdi class="wrap">{short(errorOf(run), 400)}</bdi> },
     ],
-    [state],
+    [data, state],
   );
   if (!found.length) return <p>Every run that is chosen ended well.</p>;
   return <DataTable label="Failures" columns={columns} rows={found} rowKey={({ run }) => runs.id[run]} sort={state.sort} onSort={(sort) => go({ sort }, { replace: true })} page={Number(state.page) || 0} onPage={(page) => go({ page: String(page) }, { replace: true })} />;

@@ -28,6 +28,14 @@ export const probability = (p: number | null) => (p === null ? NOTHING : p < 0.0
 export const moment = (seconds: number | null) =>
   seconds === null ? NOTHING : new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC";
 
+/** A time in the unit that reads best, as `kdbench compare` writes it. */
+export function duration(seconds: number | null): string {
+  if (seconds === null) return NOTHING;
+  const [size, unit] = UNITS.find(([each]) => seconds >= each) ?? UNITS[UNITS.length - 1];
+  return `${(seconds / size).toFixed(1)} ${unit}`;
+}
+const UNITS: [number, string][] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+
 export function plain(value: unknown): string {
   if (value === null || value === undefined || value === "") return NOTHING;
   return typeof value === "string" ? value : JSON.stringify(value);

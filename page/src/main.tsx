@@ -3,26 +3,30 @@ import { render } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { aggregate } from "./aggregate";
 import { Leaderboard } from "./board";
-import { type Data, readData } from "./data";
+import { type Data, held, readData } from "./data";
 import { Failures } from "./failures";
 import { count, metricTitle, short } from "./format";
-import { Checks, Select } from "./parts";
+import { type Link, LiveBar, startLive, Waiting } from "./live";
+import { Checks, Select, Theme } from "./parts";
 import { Datasets, Differences, Learning, TradeOff } from "./plots";
 import { RowView } from "./row";
 import { RunView } from "./run";
 import { address, type Go, type State, useAddress } from "./state";
+import { TimingsView } from "./timings";
 
 const VIEWS: [string, string][] = [
   ["", "Leaderboard"], ["differences", "Differences"], ["cost", "Quality and cost"], ["learning", "Learning curves"],
   ["datasets", "Across datasets"], ["failures", "Failures"],
 ];
+const TIMINGS: [string, string] = ["timings", "Timings"];
 
-function Page({ data }: { data: Data }) {
+function Page({ data, link }: { data: Data; link?: Link }) {
   const [state, go] = useAddress();
+  const views = data.timings ? [...VIEWS, TIMINGS] : VIEWS;
   const asked = data.metrics[state.metric] ? state.metric : "";
   const metricOf = (board: number) => asked || data.boards[board].metric;
   const seeds = useMemo(() => (state.seeds ? new Set(state.seeds.split(",").map(Number)) : null), [state.seeds]);
-  const all = useMemo(() => aggregate(data, metricOf, seeds), [asked, seeds]);
+  const all = useMemo(() => aggregate(data, metricOf, seeds), [data, asked, seeds]);
   const boards = data.boards.map((board, at) => ({ ...board, at })).filter(
     (board) => (!state.dataset || board.dataset === state.dataset) && (!state.pair || board.pair === state.pair),
   );
@@ -55,7 +59,9 @@ function Page({ data }: { data: Data }) {
   }, [state.theme]);
   const failed = data.runs.status.filter((status) => status !== "ok").length;
   const detail = state.run || state.row;
-  const title = state.run ? "Run" : state.row ? "Runs of a row" : VIEWS.find(([name]) => name === state.view)?.[1] ?? "Leaderboard";
+  const timings = !detail && state.view === "timings" && data.timings !== null;
+  const waiting = !timings && data.live !== undefined && data.runs.id.length === 0;
+  const title = waiting ? "Waiting for the first run" : state.run ? "Run" : state.row ? "Runs of a row" : views.find(([name]) => name === state.view)?.[1] ?? "Leaderboard";
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); heading.current?.focus(); }}>Skip to the results</a>
@@ -68,16 +74,18 @@ function Page({ data }: { data: Data }) {
           </p>
         </div>
         <nav aria-label="Views">
-          {VIEWS.map(([name, text]) => (
+          {views.map(([name, text]) => (
             <a key={name} href={address(state, { view: name, row: "", run: "", page: "", sort: "" })}
               aria-current={!detail && state.view === name ? "page" : undefined}>{text}</a>
           ))}
         </nav>
       </header>
-      {!detail && <Choices data={data} state={state} go={go} metric={asked} />}
+      {link && <LiveBar data={data} link={link} />}
+      {!detail && !timings && !waiting && <Choices data={data} state={state} go={go} metric={asked} />}
       <main id="main">
         <h1 tabIndex={-1} ref={heading}>{title}</h1>
-        {state.run ? <RunView {...shared} /> : state.row ? <RowView {...shared} />
+        {waiting ? <Waiting data={data} /> : timings ? <TimingsView data={data} state={state} go={go} />
+          : state.run ? <RunView {...shared} /> : state.row ? <RowView {...shared} />
           : state.view === "differences" ? <Differences {...shared} />
           : state.view === "cost" ? <TradeOff {...shared} />
           : state.view === "learning" ? <Learning {...shared} />
@@ -88,7 +96,8 @@ function Page({ data }: { data: Data }) {
       <footer>
         <p>
           Made by kdbench {data.about.version}, {data.about.made.slice(0, 16).replace("T", " ")} UTC
-          {data.about.directory && <>, from <code>{short(data.about.directory)}</code></>}. Nothing is fetched: everything is in this file.
+          {data.about.directory && <>, from <code>{short(data.about.directory)}</code></>}.
+          {link ? " Only kdbench on this machine is asked, for what is new." : " Nothing is fetched: everything is in this file."}
         </p>
       </footer>
     </>
@@ -99,11 +108,10 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
   const named = (values: string[], all: string): [string, string][] =>
     [["", all], ...[...new Set(values)].sort().map((value): [string, string] => [value, short(value, 60)])];
   const pairs = data.boards.filter((board) => !state.dataset || board.dataset === state.dataset).map((board) => board.pair);
-  const seeds = useMemo(() => [...new Set(data.runs.seed)].sort((a, b) => a - b).map(String), []);
+  const seeds = useMemo(() => [...new Set(data.runs.seed)].sort((a, b) => a - b).map(String), [data]);
   const ticked = new Set(state.seeds ? state.seeds.split(",") : seeds);
   const families = data.rows.map((row) => row.family).filter(Boolean);
   const main = [...new Set(data.boards.map((board) => board.metric))].map((name) => metricTitle(data, name));
-  const themes: [string, string][] = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
   return (
     <form class="choices" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
       <div class="field">
@@ -116,16 +124,22 @@ function Choices({ data, state, go, metric }: { data: Data; state: State; go: Go
       {families.length > 0 && <Select label="Family" value={state.family} options={named(families, "all")} onChange={(family) => go({ family, page: "" })} />}
       {seeds.length > 1 && <Checks label="Seeds" summary={state.seeds ? short(state.seeds, 20) : `all ${seeds.length}`} options={seeds.map((seed) => [seed, seed])} chosen={ticked}
         onChange={(next) => go({ seeds: next.size === seeds.length || next.size === 0 ? "" : [...next].join(",") })} />}
-      <Select label="Theme" value={state.theme} options={themes} onChange={(theme) => go({ theme }, { replace: true })} />
+      <Theme state={state} go={go} />
     </form>
   );
 }
 
-readData().then(
-  (data) => {
+async function page() {
+  if (!held("live")) return <Page data={await readData()} />;
+  const live = await startLive();
+  return live((data, link) => <Page data={data} link={link} />);
+}
+
+page().then(
+  (shown) => {
     const place = document.getElementById("page")!;
     place.replaceChildren();
-    render(<Page data={data} />, place);
+    render(shown, place);
   },
   (error: unknown) => {
     document.getElementById("page")!.textContent = `This page could not be read: ${error}. A current browser is needed (it unpacks gzip).`;

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { plain } from "./format";
+import type { Go, State } from "./state";
 
 interface FigureProps { title: string; describe: string; children?: ComponentChildren; draw: (width: number) => Element | null; on: unknown[] }
 
@@ -85,6 +86,9 @@ export function Select({ label, value, options, onChange }: SelectProps) {
     </div>
   );
 }
+
+const THEMES: [string, string][] = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
+export const Theme = ({ state, go }: { state: State; go: Go }) => <Select label="Theme" value={state.theme} options={THEMES} onChange={(theme) => go({ theme }, { replace: true })} />;
 
 interface ChecksProps { label: string; summary: string; options: [string, string][]; chosen: Set<string>; onChange: (chosen: Set<string>) => void }
 

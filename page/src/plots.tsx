@@ -3,10 +3,10 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { across } from "./across";
 import type { Aggregate } from "./aggregate";
 import { type Band, color, type Difference, forest, learning, pareto, ranksPlot } from "./charts";
-import { detailsOf, type Details } from "./data";
+import type { Data, Details } from "./data";
 import { COSTS, metricTitle, probability, share, short } from "./format";
 import { Checks, Figure, Select } from "./parts";
-import { type Shared, theBoard } from "./shared";
+import { rowAddress, type Shared, theBoard } from "./shared";
 import { address } from "./state";
 
 const MOST = 60;
@@ -97,11 +97,11 @@ export function Learning(shared: Shared) {
   const [picked, setPicked] = useState<Set<string> | null>(null);
   const ordered = useMemo(() => [...members].sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity)), [members]);
   const standard = ordered.filter((row, at) => at < 2 || [data.baseline, data.reference].includes(data.rows[row.row].method)).slice(0, 4);
-  const inPlace = new Set(ordered.map((row) => String(row.row)));
-  const kept = picked && new Set([...picked].filter((row) => inPlace.has(row)));
-  const chosen = kept?.size ? ordered.filter((row) => kept.has(String(row.row))) : standard;
+  const key = (row: Aggregate) => rowAddress(data, row.row);
+  const kept = picked ? ordered.filter((row) => picked.has(key(row))) : [];
+  const chosen = kept.length ? kept : standard;
   const rows = chosen.map((row) => row.row);
-  const details = useDetails(rows);
+  const details = useDetails(data, rows);
   const names = [...new Set(details.flatMap((found) => Object.values(found).flatMap((run) => Object.keys(run.history))))].filter((name) => name !== "epoch");
   const name = names.includes(state.curve) ? state.curve : names.includes("val_accuracy") ? "val_accuracy" : (names[0] ?? "");
   const bands = chosen.flatMap((row, at) => bandsOf(Object.values(details[at] ?? {}), name, short(data.rows[row.row].label, 44), at));
@@ -110,8 +110,8 @@ export function Learning(shared: Shared) {
       {line}
       <div class="choices inline">
         {names.length > 0 && <Select label="Curve" value={name} options={names.map((each) => [each, each])} onChange={(curve) => go({ curve }, { replace: true })} />}
-        <Checks label="Methods" summary={`${chosen.length} of ${ordered.length}`} options={ordered.slice(0, 100).map((row) => [String(row.row), short(data.rows[row.row].label, 44)])}
-          chosen={new Set(rows.map(String))} onChange={setPicked} />
+        <Checks label="Methods" summary={`${chosen.length} of ${ordered.length}`} options={ordered.slice(0, 100).map((row) => [key(row), short(data.rows[row.row].label, 44)])}
+          chosen={new Set(chosen.map(key))} onChange={setPicked} />
       </div>
       {bands.length === 0 ? <p>No history is held for these rows.</p> : (
         <Figure title={`${name} by epoch`} on={[bands.length, name, rows.join(), details]} draw={(width) => learning(width, bands, name)}
@@ -133,14 +133,18 @@ export function Legend({ items }: { items: string[] }) {
   );
 }
 
-export function useDetails(rows: number[]): Record<string, Details>[] {
-  const [found, setFound] = useState<Record<string, Details>[]>([]);
+/** The details of rows, in their order; empty until they are there. While the same rows are read again, as they were. */
+export function useDetails(data: Data, rows: number[]): Record<string, Details>[] {
+  const [found, setFound] = useState<{ of: string; all: Record<string, Details>[] }>({ of: "", all: [] });
+  const of = rows.map((row) => rowAddress(data, row)).join();
   useEffect(() => {
     let current = true;
-    Promise.all(rows.map(detailsOf)).then((all) => current && setFound(all));
+    Promise.all(rows.map(data.details)).then((all) => {
+      if (current && !all.includes(null)) setFound({ of, all: all as Record<string, Details>[] });
+    });
     return () => { current = false; };
-  }, [rows.join()]);
-  return found;
+  }, [data, of]);
+  return found.of === of ? found.all : [];
 }
 
 /** The mean and one standard deviation to either side, at each epoch that any run has. */

@@ -9,8 +9,8 @@ import { address } from "./state";
 
 export function RowView({ data, state, metricOf, all }: Shared) {
   const at = rowAt(data, state.row);
-  const details = useDetails(at < 0 ? [] : [at])[0] ?? {};
-  if (at < 0) return <p>There is no such row in this file. <a href="#">To the leaderboard</a>.</p>;
+  const details = useDetails(data, at < 0 ? [] : [at])[0] ?? {};
+  if (at < 0) return <p>There is no such row on this page. <a href="#">To the leaderboard</a>.</p>;
   const [row, found] = [data.rows[at], all[at]];
   const metric = metricOf(row.board);
   const runs = Array.from({ length: data.starts[at + 1] - data.starts[at] }, (_, n) => data.starts[at] + n);

@@ -12,8 +12,8 @@ const TERMS_LEFT_OUT = ["epoch", "lr", "finetune", "val_accuracy", "val_loss"];
 export function RunView({ data, state }: Shared) {
   const { runs } = data;
   const at = runs.id.indexOf(state.run);
-  const all = useDetails(at < 0 ? [] : [runs.row[at]])[0];
-  if (at < 0) return <p>There is no such run in this file. <a href="#">To the leaderboard</a>.</p>;
+  const all = useDetails(data, at < 0 ? [] : [runs.row[at]])[0];
+  if (at < 0) return <p>There is no such run on this page. <a href="#">To the leaderboard</a>.</p>;
   const row = data.rows[runs.row[at]];
   const board = data.boards[row.board];
   const details = all?.[state.run];
@@ -51,7 +51,7 @@ export function RunView({ data, state }: Shared) {
       </div>
       {ends && <p class="legend">Accuracy: with Wilson's 95% interval over its {details!.items} test items, for this one model.</p>}
       {versus && <p class="lead">Beside {data.baseline} at the same seed: only this run has {items(versus.only_this)} right, only {data.baseline} {items(versus.only_baseline)}; McNemar p = {probability(versus.p_value)}.</p>}
-      {all && !details && <p class="warning">This file holds no curves of this run. A smaller part of the results has them all: kdbench report DIR --format html -k '{short(board.dataset, 60)}'</p>}
+      {all && !details && !data.live && <p class="warning">This file holds no curves of this run. A smaller part of the results has them all: kdbench report DIR --format html -k '{short(board.dataset, 60)}'</p>}
       <div class="grid">
         {validation.map((name) => <Figure key={name} title={`${name} by epoch`} on={[details]} draw={(width) => learning(width, bandsOf([details!], name, name, 0), name)} describe={details?.selected == null ? "" : `Epoch ${details.selected} was chosen on validation.`} />)}
         {lines.length > 0 && <Figure title="Loss by epoch" on={[details]} draw={(width) => learning(width, lines, "training loss")} describe="The terms of the training loss."><Legend items={terms} /></Figure>}

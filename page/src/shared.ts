@@ -1,4 +1,5 @@
 // What every view is given.
+import { useEffect, useRef } from "preact/hooks";
 import type { Aggregate } from "./aggregate";
 import type { Data } from "./data";
 import type { Go, State } from "./state";
@@ -20,4 +21,12 @@ export function rowAt(data: Data, key: string): number {
 /** One board for what shows one at a time: the first with rows. */
 export function theBoard({ data, rows }: Shared): number | null {
   return rows.length ? data.rows[rows[0].row].board : null;
+}
+
+/** Whether it is new runs, and not the reader, that changed what is shown: that is not announced at every run. */
+export function useUpdated(data: Data): boolean {
+  const before = useRef(data);
+  const updated = before.current !== data;
+  useEffect(() => { before.current = data; });
+  return updated;
 }

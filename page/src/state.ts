@@ -3,10 +3,10 @@ import { useEffect, useState } from "preact/hooks";
 
 export interface State {
   view: string; metric: string; dataset: string; pair: string; family: string; q: string; seeds: string; sort: string;
-  page: string; columns: string; row: string; run: string; cost: string; curve: string; theme: string;
+  page: string; columns: string; row: string; run: string; cost: string; curve: string; group: string; theme: string;
 }
 const NAMES: (keyof State)[] = [
-  "view", "metric", "dataset", "pair", "family", "q", "seeds", "sort", "page", "columns", "row", "run", "cost", "curve", "theme",
+  "view", "metric", "dataset", "pair", "family", "q", "seeds", "sort", "page", "columns", "row", "run", "cost", "curve", "group", "theme",
 ];
 
 function parsed(): State {

@@ -38,9 +38,29 @@ def launched() -> Iterator[Any]:
         browser.close()
 
 
+def axe() -> str:
+    """The script of axe; without it as without a browser."""
+    try:
+        import axe_playwright_python
+    except ImportError:
+        (pytest.fail if required() else pytest.skip)("axe-playwright-python is not installed")
+    return Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text("utf-8")
+
+
+def serious(page: Any) -> list[tuple[str, str]]:
+    """What axe, which is on the page already, finds serious or critical, each with an element."""
+    found = page.evaluate(_RULES)
+    assert len(found["passes"]) > 10, "axe looked at the page"
+    worst = [each for each in found["violations"] if each["impact"] in {"serious", "critical"}]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in worst]
+
+
+_RULES = "() => axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+
+
 @dataclass
 class Visit:
-    """One page opened from disk, and everything that went wrong with it."""
+    """One page opened from disk or from its server, and everything that went wrong with it."""
 
     page: Any
     requests: list[str] = field(default_factory=list)
@@ -60,17 +80,24 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Any, path: Path, state: str = "", **options: Any) -> Iterator[Visit]:
-    """The page at a state of its address; fails on a console error, an exception, or any request but the file's own."""
+def visit(browser: Any, where: Path | str, state: str = "", **options: Any) -> Iterator[Visit]:
+    """The page of a file or a server at a state of its address.
+
+    Fails on a console error, an exception, or any request but for the file, or to the server.
+    """
+    address = where if isinstance(where, str) else where.as_uri()
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     visited = Visit(context.new_page())
-    visited.page.on("request", lambda request: visited.requests.append(request.url))
-    visited.page.on("console", lambda m: visited.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-    visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
-    visited.page.goto(f"{path.as_uri()}{'#' + state if state else ''}")
-    visited.page.get_by_role("heading", level=1).wait_for()
-    yield visited
-    assert visited.complaints == []
-    assert [url for url in visited.requests if not url.startswith(path.as_uri())] == []
-    context.close()
+    page = visited.page
+    page.on("request", lambda request: visited.requests.append(request.url))
+    page.on("console", lambda m: visited.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+    try:
+        page.goto(f"{address}{'#' + state if state else ''}")
+        page.get_by_role("heading", level=1).wait_for()
+        yield visited
+        assert visited.complaints == []
+        assert [url for url in visited.requests if not url.startswith(address)] == []
+    finally:
+        context.close()

@@ -84,6 +84,7 @@ def test_the_page_allows_itself_its_own_script_and_style_alone():
     policy = next(a["content"] for tag, a in elements.found if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
+    assert "connect-src" not in policy
     run = [t for (tag, a), t in zip(elements.found, elements.texts, strict=True) if tag == "script" and "type" not in a]
     (script,) = run
     digest = base64.b64encode(hashlib.sha256(script.rstrip().encode()).digest()).decode()
@@ -234,11 +235,15 @@ def test_the_report_command_writes_the_page(kdbench, tmp_path):
     [
         ({"expression": "nothing"}, "no run's combo matches"),
         ({"show": True}, "--open opens the page"),
+        ({"timings": (Path("a.json"),)}, "--timings are shown on the page"),
         ({"output": Path("no/where.md")}, "cannot be written"),
     ],
 )
 def test_what_the_report_command_cannot_do_is_told(catalog, tmp_path, changes, told):
     fill(Store.open(tmp_path), datasets=1, seeds=1)
-    options = {"directory": tmp_path, "form": "md", "metric": None, "expression": None, "output": None, "show": False}
+    options = {
+        "directory": tmp_path, "form": "md", "metric": None, "expression": None, "output": None, "show": False,
+        "timings": (),
+    }  # fmt: skip
     with pytest.raises(UsageError, match=told):
         report_command(catalog, **options | changes, warn=print)

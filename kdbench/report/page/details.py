@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,39 @@ def details(store: Store, rows: Sequence[Sequence[str]], baselines: Sequence[Map
     each = max(1, WHOLE // max(1, len(rows))) if total > WHOLE else total
     epochs = EPOCHS if total <= WHOLE else FEWER_EPOCHS
     left = BUDGET
+    answers = _answers_of(store)
+    for run_ids, baseline in zip(rows, baselines, strict=True):
+        found = _of_row(store, answers, run_ids[:each], baseline, epochs)
+        text = packed(found) if found else ""
+        if len(text) > left:
+            text = ""
+        left -= len(text)
+        yield text
+
+
+def row_details(store: Store, run_ids: Sequence[str], baseline: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The details of one row's runs by run id, whole; arguments as for `details`."""
+    return _of_row(store, _answers_of(store), run_ids[:WHOLE], baseline, EPOCHS)
+
+
+def _of_row(
+    store: Store,
+    answers: Callable[[str], Arrays],
+    run_ids: Sequence[str],
+    baseline: Mapping[str, str],
+    epochs: int,
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for record in store.records(run_ids, problems=[]):
+        other = baseline.get(record.run_id)
+        found[record.run_id] = run_details(
+            record, answers(record.run_id), answers(other) if other else {}, epochs=epochs
+        )
+    return found
+
+
+def _answers_of(store: Store) -> Callable[[str], Arrays]:
+    """The arrays that a run kept; those of the last runs, which may be baselines of the next, are remembered."""
 
     @lru_cache(maxsize=64)
     def answers(run_id: str) -> Arrays:
@@ -46,18 +79,7 @@ def details(store: Store, rows: Sequence[Sequence[str]], baselines: Sequence[Map
         except (StoreError, OSError):
             return {}
 
-    for run_ids, baseline in zip(rows, baselines, strict=True):
-        found = {}
-        for record in store.records(run_ids[:each], problems=[]):
-            other = baseline.get(record.run_id)
-            found[record.run_id] = run_details(
-                record, answers(record.run_id), answers(other) if other else {}, epochs=epochs
-            )
-        text = packed(found) if found else ""
-        if len(text) > left:
-            text = ""
-        left -= len(text)
-        yield text
+    return answers
 
 
 def run_details(record: Record, arrays: Arrays, baseline: Arrays, *, epochs: int = EPOCHS) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The page as one HTML document that allows itself its own script and style, and nothing else."""
+"""The page as an HTML document: a file that holds everything, or one that asks its own server for the runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.page.details import details
 from kdbench.report.page.overview import overview
 from kdbench.report.page.packing import packed
+from kdbench.report.page.timing_view import TimingFile, timing_view
 from kdbench.version import __version__
 
 if TYPE_CHECKING:
@@ -32,11 +33,9 @@ _DOCUMENT = """<!doctype html>
 </head>
 <body>
 <div id="page"><p class="loading">Reading the runs …</p>
-<noscript><p>This page needs JavaScript, which stays in the page: nothing is fetched. Without it:
+<noscript><p>This page needs JavaScript, which stays in the page: nothing is fetched from elsewhere. Without it:
 kdbench report DIR --format md.</p></noscript></div>
-<script type="application/json" id="overview">{overview}</script>
-<script type="application/json" id="details">{details}</script>
-<script type="text/plain" id="licences">{licences}</script>
+{content}<script type="text/plain" id="licences">{licences}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -50,6 +49,7 @@ def render_page(
     *,
     families: Mapping[str, str] = {},
     lower_is_better: Collection[str] = (),
+    timings: Sequence[TimingFile] = (),
 ) -> str:
     """The runs as an HTML page that needs no network.
 
@@ -59,32 +59,41 @@ def render_page(
         store: where the runs' histories and predictions are; None leaves their curves out.
         families: of methods by name.
         lower_is_better: metrics of plugins for which a smaller value is better.
+        timings: at most two files of pytest-benchmark, for a view of their own.
     """
     found = overview(summaries, boards, families=families, lower_is_better=lower_is_better)
     chunks = list(details(store, found.run_ids, found.baselines)) if store is not None else []
-    content = found.content | {
-        "about": {
-            "version": __version__,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "directory": str(store.directory) if store is not None else "",
-        }
-    }
+    directory = str(store.directory) if store is not None else ""
+    content = found.content | {"about": about(directory) | {"made": now()}, "timings": timing_view(timings)}
+    return _document(_block("overview", packed(content)) + _block("details", chunks))[0]
+
+
+def render_live_page() -> tuple[str, str]:
+    """The page without runs, which it asks the server that it came from for, and its Content-Security-Policy."""
+    return _document(_block("live", True), "connect-src 'self'; ")
+
+
+def about(directory: str) -> dict[str, str]:
+    """What made the page, and from where."""
+    return {"version": __version__, "directory": directory}
+
+
+def now() -> str:
+    """The moment of the call in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _document(content: str, network: str = "") -> tuple[str, str]:
     style, script, licences = (
         files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.licences.txt")
     )
-    return _DOCUMENT.format(
-        policy=_policy(style, script),
-        style=style,
-        script=script,
-        licences=licences,
-        overview=_data(packed(content)),
-        details=_data(chunks),
-    )
+    policy = _policy(style, script, network)
+    return _DOCUMENT.format(policy=policy, style=style, script=script, licences=licences, content=content), policy
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, script: str, network: str) -> str:
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; {network}"
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -93,8 +102,9 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _data(value: Any) -> str:
-    """JSON that cannot end its script element: it holds base64 alone, and `<` would be escaped."""
+def _block(name: str, value: Any) -> str:
+    """JSON for the script to read, which cannot end its element: `<` is escaped."""
     import msgspec
 
-    return msgspec.json.encode(value).decode().replace("<", "\\u003c")
+    text = msgspec.json.encode(value).decode().replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>\n'

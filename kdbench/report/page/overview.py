@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,11 +18,19 @@ from kdbench.report.leaderboard import BATCH, COST_REFERENCE, Leaderboard
 from kdbench.report.page.packing import Interned, column
 from kdbench.report.statistics import CONFIDENCE, t_quantile
 
+if TYPE_CHECKING:
+    from kdbench.catalog import Catalog
+
 EXACT = 5_000
 """Up to so many runs, metrics are kept as they are; of more, to 7 digits."""
 _DIGITS, _SPEED_DIGITS = 7, 4
 _COSTS = ("parameters", "nonzero_parameters", "bytes", "flops", "peak_memory_bytes")
 _MOST_METHODS = 100
+
+
+def method_families(catalog: Catalog) -> dict[str, str]:
+    """The family of each method that plugins registered, by its name."""
+    return {entry.name: str(entry.metadata.get("family") or "") for entry in catalog.entries("method")}
 
 
 @dataclass
