@@ -73,11 +73,28 @@ export function pareto(width: number, points: Point[], x: string, y: string, les
       Plot.ruleX(points, { x: "x", y1: "low", y2: "high", stroke: "var(--faint)", strokeOpacity: 0.6 }),
       Plot.dot(points, { x: "x", y: "y", r: 4.5, fill: (p: Point) => (p.front ? "var(--c1)" : "var(--paper)"), stroke: (p: Point) => (p.front ? "var(--c1)" : "var(--faint)"), strokeWidth: 2 }),
       ...(points.length <= 14 && width > 640 ? [Plot.text(points.filter((point) => !point.front), { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dx: 8, textAnchor: "start", fill: "var(--faint)", stroke: "var(--paper)", strokeWidth: 3 })] : []),
-      Plot.text(front, { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dy: -12, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4, fontWeight: "bold" }),
+      ...lanes(front, points, width, log).map((lane, at) => Plot.text(lane, { x: "x", y: "y", text: (p: Point) => cut(p.label, 26), dy: -12 - 15 * at, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4, fontWeight: "bold" })),
       Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (p: Point) => `${cut(p.label, 60)}\n${x}: ${p.x.toLocaleString("en")}\n${y}: ${p.y}`, fill: "var(--paper)", stroke: "var(--faint)" })),
     ].filter((_, at) => named.size > 0 || at > 0),
   });
 }
+
+/** Points whose names, one beside the other, do not overlap: a lane for each height above the points, the lowest first. */
+function lanes(front: Point[], points: Point[], width: number, log: boolean): Point[][] {
+  const scale = (x: number) => (log ? Math.log(x) : x);
+  const xs = points.map((point) => scale(point.x));
+  const least = Math.min(...xs), pixels = (width - 128) / (Math.max(...xs) - least || 1);
+  const found: { points: Point[]; end: number }[] = [];
+  for (const point of front) {
+    const middle = (scale(point.x) - least) * pixels, half = (cut(point.label, 26).length * 8) / 2;
+    let lane = found.find((each) => each.end < middle - half);
+    if (!lane) found.push((lane = { points: [], end: 0 }));
+    lane.points.push(point);
+    lane.end = middle + half;
+  }
+  return found.map((lane) => lane.points);
+}
+
 const cut = (text: string, most: number) => ([...text].length > most ? [...text].slice(0, most - 1).join("") + "…" : text);
 
 export interface Band { label: string; epoch: number; mean: number; low: number; high: number; at: number }
