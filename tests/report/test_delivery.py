@@ -15,6 +15,7 @@ from page_runs import fill
 
 from kdbench.store import Store
 
+pytestmark = pytest.mark.slow
 RUN = ("run", "wine/mlp-l->mlp-s/scratch", "--seeds", "1", "--set", "epochs=1", "--workers", "1", "--out", "results")
 RUN += ("--device", "cpu", "--set", "teacher_recipe.epochs=1")
 

@@ -181,7 +181,7 @@ def told() -> list[str]:
 def snapshots(tmp_path, clock, told) -> Callable[..., Snapshots]:
     def make(**shown) -> Snapshots:
         runs = FollowedStore(tmp_path / "results", clock)
-        return Snapshots(runs, FollowedTimings([]), Shown(**shown), told.append, clock)
+        return Snapshots(runs, FollowedTimings([]), Shown(**shown), told.append, clock, clock)
 
     return make
 
@@ -277,7 +277,7 @@ def test_a_metric_that_no_run_has_yet_is_told_and_shown_as_soon_as_one_has(snaps
 def test_details_are_those_of_the_asked_row_as_it_is_now(tmp_path, clock):
     store = Store.open(tmp_path / "results")
     fill(store, datasets=1)
-    made = Snapshots(FollowedStore(store.directory, clock), FollowedTimings([]), Shown(), print, clock)
+    made = Snapshots(FollowedStore(store.directory, clock), FollowedTimings([]), Shown(), print, clock, clock)
     rows = made.current().rows
     (key,) = [key for key, (run_ids, _) in rows.items() if record("dkd", 0, "data0", 0.9).run_id in run_ids]
     found = made.details(key)

@@ -135,7 +135,7 @@ def test_a_link_to_a_state_opens_that_state(browser, path):
     with visit(browser, path, link) as v:
         assert v.page.get_by_role("heading", name="fitnet, seed 2").is_visible()
     with visit(browser, path, "row=gone&metric=gone") as v:
-        assert v.page.get_by_text("There is no such row in this file.").is_visible()
+        assert v.page.get_by_text("There is no such row on this page.").is_visible()
 
 
 def test_the_command_that_repeats_a_run_is_copied(browser, path, store):

@@ -133,7 +133,7 @@ def test_two_files_stand_side_by_side_with_ratio_and_verdict(browser, two):
     assert sorted(verdicts) == ["gone", "new", *["slower"] * 2, *["unchanged"] * 3]
     assert shown["other.py::test_more"]["medianA"] == ""
     assert float(shown["other.py::test_more"]["medianB"]) == 2.0
-    assert "7 benchmarks: 2 slower" in text
+    assert "7 benchmarks: 1 gone, 3 unchanged, 2 slower, 1 new." in text
     assert "more than 5% apart" in text
     assert "commit: A commit of before, B commit of after" in text
 

@@ -25,7 +25,7 @@ from kdbench.report.page.timing_view import timing_view
 INTERVAL = 1.0
 """Seconds between looks at the store."""
 REST = 4.0
-"""After a look nothing is looked at for so many times what it took: a fifth of one core at most."""
+"""After a look there is none for so many times the processor's time that it took: a fifth of one core at most."""
 _LEVEL = 1
 
 
@@ -69,7 +69,7 @@ class Snapshots:
         runs, timings: where they come from.
         shown: what of it is shown.
         tell: is told of each problem once, until it is gone.
-        clock: for tests.
+        clock, processor: the time, and that of the processor in this thread; for tests.
     """
 
     def __init__(
@@ -79,8 +79,10 @@ class Snapshots:
         shown: Shown,
         tell: Callable[[str], None],
         clock: Clock = time.monotonic,
+        processor: Clock = time.thread_time,
     ) -> None:
-        self._runs, self._timings, self._shown, self._tell, self._clock = runs, timings, shown, tell, clock
+        self._runs, self._timings, self._shown, self._tell = runs, timings, shown, tell
+        self._clock, self._processor = clock, processor
         self._lock, self._over = Lock(), Event()
         self._last: Snapshot | None = None
         self._next_look = 0.0
@@ -98,17 +100,17 @@ class Snapshots:
     def current(self) -> Snapshot:
         """The content as it is now, or was when it was last looked at, a moment ago."""
         with self._lock:
-            started = self._clock()
-            if self._last is not None and started < self._next_look:
+            if self._last is not None and self._clock() < self._next_look:
                 return self._last
-            first = self._last is None
+            first, started = self._last is None, self._processor()
             changed = [each.look() for each in (self._runs, self._timings)]
             if self._last is None or any(changed):
                 with without_collector():
                     self._last = self._made()
-            ended = self._clock()
-            took = 0.0 if first else ended - started  # the first reads everything, and imports what it takes
-            self._next_look = ended + max(INTERVAL, REST * took)
+            took = (
+                0.0 if first else self._processor() - started
+            )  # the first reads everything, and imports what it takes
+            self._next_look = self._clock() + max(INTERVAL, REST * took)
             return self._last
 
     def newer_than(self, version: str, patience: float) -> Snapshot | None:
