@@ -35,6 +35,7 @@ def report_command(
     Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written.
     """
     from kdbench.metric_info import lower_is_better
+    from kdbench.report.baselines import declared_twins
     from kdbench.report.formats import check_format
     from kdbench.report.leaderboard import leaderboards
 
@@ -51,7 +52,9 @@ def report_command(
         summaries = read_summaries(directory, warn)
         if expression is not None:
             summaries = _matching(summaries, expression)
-        boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
+        boards = leaderboards(
+            summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
+        )
         content = _rendered(boards, summaries, directory, form, catalog, color=terminal)
     if output is None:
         return content if isinstance(content, bytes) else content.rstrip("\n")

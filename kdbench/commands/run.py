@@ -90,12 +90,16 @@ def _print_leaderboard(
     summaries: list[Summary], not_run: list[NotRun], plugins: Plugins, form: str, metric: str | None, store: Store
 ) -> None:
     from kdbench.metric_info import lower_is_better
+    from kdbench.report.baselines import declared_twins
     from kdbench.report.formats import render
     from kdbench.report.leaderboard import leaderboards
 
-    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(plugins.catalog))
+    catalog = plugins.catalog
+    boards = leaderboards(
+        summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
+    )
     color = sys.stdout.isatty()
     text = render(
-        boards, form, color=color, catalog=plugins.catalog, not_run=not_run, summaries=summaries, store=store
+        boards, form, color=color, catalog=catalog, not_run=not_run, summaries=summaries, store=store
     )  # fmt: skip
     click.echo(text, nl=False)
