@@ -143,6 +143,7 @@ def _leaderboard(
         for row, label, other in zip(runs, labels, compared, strict=True)
     ]
     first = records[0]
+    bases = {id(row) for row in [*baselines.values(), *(other.runs for other in compared if other is not None)]}
     own = [r for row in baselines.values() for r in row.by_seed.values()] or [
         r for r in counted if r.student_source == "student"
     ]
@@ -176,8 +177,8 @@ def _leaderboard(
             without_baseline=sorted(
                 {
                     settings_text(row.first.recipe, row.first.recipe_overrides)
-                    for row in runs
-                    if row.recipe_key not in baselines
+                    for row, other in zip(runs, compared, strict=True)
+                    if other is None and id(row) not in bases
                 }
             ),
             baseline=baseline,

@@ -37,7 +37,7 @@ def board_notes(
         records: its runs that ended well.
         seeds: the seeds and folds of each row that has any.
         constant: labels of rows whose differences from the baseline do not vary.
-        without_baseline: recipes that the baseline was not run with.
+        without_baseline: recipes of rows that have nothing to be compared with, for the baseline was not run with them.
         baseline: the method that differences are taken from.
         given_otherwise: labels of rows whose baseline was given something else to learn from.
         twins: labels of rows, each with that of the undistilled row that its difference is taken from, where this is
@@ -80,7 +80,7 @@ def _about_rows(
     constant: Sequence[str], without_baseline: Sequence[str], baseline: str, *, unfinished: bool, repeated: int
 ) -> Iterator[str]:
     if without_baseline:
-        yield f"no run of {baseline!r} with recipe {_some(without_baseline)}: no differences there"
+        yield f"no run of {baseline!r} with recipe {_some(without_baseline)}: no differences from it there"
     if constant:
         yield f"the same difference at every seed shows no spread, and is not called better: {_some(constant)}"
     if unfinished:

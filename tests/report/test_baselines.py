@@ -91,6 +91,15 @@ def test_a_twin_of_another_recipe_is_no_twin(records, runs):
     assert row_of(board, "soft(labelled=0.2, weight=0)@long").difference is None
 
 
+def test_a_twin_serves_where_there_is_no_scratch_at_all(runs):
+    board = board_of([*soft(BOTH, labelled=0.1), *soft(FEW, weight=0.0, labelled=0.1)])
+    assert row_of(board, "soft(labelled=0.1)").difference == pytest.approx(np.mean(BOTH) - np.mean(FEW))
+    assert not any("no run of 'scratch'" in note for note in board.notes)
+    alone = board_of([*soft(BOTH, labelled=0.1), *soft(FEW, weight=0.0, labelled=0.1), *runs("kd", ALL)])
+    assert row_of(alone, "kd").difference is None
+    assert "no run of 'scratch' with recipe standard: no differences from it there" in alone.notes
+
+
 def test_without_what_methods_declare_every_row_is_compared_with_scratch(records):
     rows = board_of(records, twins={}).rows
     assert {row.difference_from for row in rows} == {None, "scratch"}
