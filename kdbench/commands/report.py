@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from kdbench.catalog import Catalog
@@ -27,6 +28,7 @@ def report_command(
     metric: str | None,
     expression: str | None,
     output: Path | None,
+    plots: Path | None,
     show: bool,
     warn: Callable[[str], None],
 ) -> str | bytes | None:
@@ -46,6 +48,8 @@ def report_command(
         raise UsageError("the format parquet is not for a terminal", fix="write it to a file: --output FILE.parquet")
     if show and form != "html":
         raise UsageError(f"--open opens the page, not format {form!r}", fix="add --format html")
+    if plots is not None and find_spec("matplotlib") is None:
+        raise UsageError("--plots needs matplotlib, which is not installed", fix="pip install 'kdbench[plots]'")
     if form == "html" and output is None and (terminal or show):
         output = directory / "report.html"
     with without_collector():
@@ -56,6 +60,8 @@ def report_command(
             summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
         )
         content = _rendered(boards, summaries, directory, form, catalog, color=terminal)
+        if plots is not None:
+            _write_plots(boards, summaries, directory, plots, warn)
     if output is None:
         return content if isinstance(content, bytes) else content.rstrip("\n")
     written = content if isinstance(content, bytes) else content.encode()
@@ -79,6 +85,26 @@ def _rendered(
 
     store = Store.open(directory, create=False)
     return render(boards, form, color=color, catalog=catalog, summaries=summaries, store=store)
+
+
+def _write_plots(
+    boards: list[Leaderboard],
+    summaries: list[Summary],
+    directory: Path,
+    folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    from kdbench.report.plots.collection import write_plots
+    from kdbench.report.tuned_export import read_tuned
+
+    shown = {board.title for board in boards}
+    tuned = [board for board in read_tuned(directory) if board.title in shown]
+    written = write_plots(boards, summaries, Store.open(directory, create=False), folder, tuned=tuned)
+    for why in written.left_out:
+        warn(f"no plot of {why}")
+    if written.not_drawn:
+        warn(f"no installed font has {written.not_drawn!r}: boxes in the PNG files, and text in the SVG files")
+    warn(f"written: {len(written.names)} plots to {folder}, each as .png and .svg")
 
 
 def _matching(summaries: list[Summary], expression: str) -> list[Summary]:

@@ -12,7 +12,7 @@ import msgspec
 
 from kdbench.records import Summary
 from kdbench.report.cells import headline
-from kdbench.report.grouping import RowRuns, group, rows_of
+from kdbench.report.grouping import RowRuns, members_of_boards, rows_of
 from kdbench.report.labels import row_labels
 from kdbench.report.leaderboard import COST_REFERENCE, Leaderboard
 from kdbench.report.page.packing import Interned, column
@@ -52,8 +52,7 @@ def overview(
         lower_is_better: metrics of plugins for which a smaller value is better.
     """
     records = [summary for summary in summaries if not summary.trial]
-    groups = group(records)
-    members = [found for identity in sorted(groups) for _, found in sorted(groups[identity].items())]
+    members = members_of_boards(records)
     found = Overview({})
     table = _Runs(len(records))
     rows: list[dict[str, Any]] = []

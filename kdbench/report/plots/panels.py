@@ -1,0 +1,35 @@
+"""Small panels of one size, as many as there are rows, under one heading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdbench.report.plots.style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST = 60
+"""Panels of a figure; of more rows the best are shown."""
+
+
+def panels(number: int, size: tuple[float, float], columns: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure with axes that share their scales, of `size` inches each, and what its axes are."""
+    columns = max(2, min(columns, number))
+    lines = -(-number // columns)
+    figure = new_figure(max(5.6, columns * size[0]), lines * size[1] + 1.1)
+    grid = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axes in grid[number:]:
+        axes.set_axis_off()
+    for axes in grid[:number]:
+        axes.tick_params(labelsize=7)
+        axes.grid()
+    figure.supxlabel(x, fontsize=9)
+    figure.supylabel(y, fontsize=9)
+    return figure, grid[:number]
+
+
+def best_of(shown: int, total: int) -> str:
+    """`; the best 60 of 70`, where not all are shown."""
+    return "" if shown == total else f"; the best {shown} of {total}"
