@@ -10,13 +10,14 @@ from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.page.curves import BINS, CLASSES
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.panels import MOST, best_of, panels
-from kdbench.report.plots.style import BLUE, COLORS, DASHES, FAINT, TITLE, labels, short
+from kdbench.report.plots.style import BLUE, COLORS, DASHES, FAINT, TITLE, head, labels, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS, _PANEL = 5, (1.7, 1.75)
+_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 Kind = Literal["roc", "pr"]
 
 
@@ -55,7 +56,9 @@ def class_curves(board: Leaderboard, answers: Mapping[str, Answers], kind: Kind)
                 linewidth=1.0,
             )  # fmt: skip
         _square(panel, text)
-        panel.annotate(_areas(having[label], kind), (0.97, 0.05), ha="right", fontsize=6.5, linespacing=1.2)
+        panel.annotate(
+            _areas(having[label], kind), (0.97, 0.05), ha="right", fontsize=6.5, linespacing=1.2, bbox=_PAPER
+        )
     if len(key) > 1:
         figure.legend(
             [key[number] for number in sorted(key)], [f"class {number}" for number in sorted(key)],
@@ -89,7 +92,7 @@ def reliability_diagram(board: Leaderboard, answers: Mapping[str, Answers]) -> F
         _square(panel, text)
         ece = having[label].ece
         if ece is not None:
-            panel.annotate(f"ECE {ece:.4f}", (0.03, 0.9), fontsize=6.5)
+            panel.annotate(f"ECE {ece:.4f}", (0.03, 0.92), fontsize=6.5, bbox=_PAPER)
     _heading(
         figure, board, having, f"Reliability on the test split in {BINS} bins; grey: share of the items", len(shown)
     )
@@ -124,7 +127,4 @@ def _heading(figure: Figure, board: Leaderboard, having: Mapping[str, Answers], 
     seeds = sorted({found.seed for found in having.values()})
     one = f"seed {seeds[0]}" if len(seeds) == 1 else "the first seed of each row"
     of = best_of(shown, len(having))
-    figure.suptitle(
-        f"{short(board.title, TITLE)}\n{what}\nof one run each ({one}), no mean over seeds{of}",
-        x=0.01, ha="left", fontsize=10,
-    )  # fmt: skip
+    head(figure, short(board.title, TITLE), what, f"of one run each ({one}), no mean over seeds{of}")

@@ -26,7 +26,7 @@ from kdbench.report.plots.differences import differences
 from kdbench.report.plots.learning import learning
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.ranks import critical_differences, wins
-from kdbench.report.plots.style import not_drawn, png, slug, styled, svg
+from kdbench.report.plots.style import not_drawn, rendered, slug, styled
 from kdbench.report.tuned_picture import draw as draw_search
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def write_plots(
                 except LeftOut as why:
                     reasons.setdefault((plot.kind, str(why)), []).append(plot.of)
                     continue
-                for ending, content in (("png", png(figure)), ("svg", svg(figure))):
+                for ending, content in rendered(figure).items():
                     replace_file(folder / f"{plot.name}.{ending}", content, folder)
                 names.append(plot.name)
     except OSError as error:

@@ -10,7 +10,7 @@ from kdbench.metric_info import metric_format
 from kdbench.report.cells import count
 from kdbench.report.leaderboard import COST_REFERENCE, Leaderboard
 from kdbench.report.plots.left_out import LeftOut
-from kdbench.report.plots.style import BLUE, FAINT, INK, RED, TITLE, labels, new_figure, short, title
+from kdbench.report.plots.style import BLUE, FAINT, INK, RED, TITLE, head, labels, new_figure, short
 from kdbench.report.rows import BATCH, Row
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NAMED = 16
 """Boards of up to so many rows have every row named; of larger ones the front, the baseline and kd."""
+_WIDTH, _LINE, _CHARACTER = 5.4, 0.165, 0.068
+"""Inches: of the plot, and of the names beside it."""
 _LOG = 20
 """From this quotient of the greatest and the least cost on, the axis is logarithmic."""
 
@@ -52,15 +54,25 @@ def cost(board: Leaderboard, axis: CostAxis) -> Figure:
     """
     rows = [row for row in board.rows if row.mean is not None and _cost(row, axis) is not None]
     if len({_cost(row, axis) for row in rows}) < 2:
-        raise LeftOut(f"fewer than two rows differ in {axis.title}")
+        raise LeftOut("its rows all cost the same, or have no such cost")
     scale = 100 if board.metric_percent else 1
     points = [(_cost(row, axis) or 0.0, scale * (row.mean or 0.0)) for row in rows]
     front = on_the_front(points, less=axis.less, higher=board.higher_is_better)
     named = [
         row for row, leads in zip(rows, front, strict=True) if leads or len(rows) <= NAMED or _standard(board, row)
     ]
-    figure = new_figure(8.2, max(4.2, 1.4 + 0.19 * len(named)))
-    axes = figure.subplots()
+    write = metric_format(board.metric)
+    names = [
+        f"{number:>2}  {label}, {write(row.mean or 0.0)}"
+        for (number, row), label in zip(enumerate(named, start=1), labels([row.label for row in named]), strict=True)
+    ]
+    if len(named) < len(rows):
+        names += ["", f"named of {len(rows)} rows: the front,", f"{short(board.baseline)} and {COST_REFERENCE}"]
+    beside = _CHARACTER * max(map(len, names))
+    figure = new_figure(_WIDTH + beside, max(4.2, 1.2 + _LINE * len(names)))
+    axes, margin = figure.subplots(1, 2, width_ratios=[_WIDTH, beside])
+    margin.set_axis_off()
+    margin.text(0, 1, "\n".join(names), va="top", fontsize=8, color=INK, linespacing=1.35)
     if board.teacher_mean is not None:
         axes.axhline(scale * board.teacher_mean, color=FAINT, linestyle=":", label="teacher")
     steps = sorted(point for point, leads in zip(points, front, strict=True) if leads)
@@ -88,20 +100,12 @@ def cost(board: Leaderboard, axis: CostAxis) -> Figure:
     unit = " %" if board.metric_percent else ""
     axes.set_xlabel(f"{axis.title} ({'less' if axis.less else 'more'} is better)")
     axes.set_ylabel(f"{short(board.metric_title)}{unit} ({'more' if board.higher_is_better else 'less'} is better)")
-    write = metric_format(board.metric)
-    lines = [
-        f"{number:>2}  {label}, {write(row.mean or 0.0)}"
-        for (number, row), label in zip(enumerate(named, start=1), labels([row.label for row in named]), strict=True)
-    ]
-    more = (
-        "" if len(named) == len(rows) else f"\n\nof {len(rows)} rows: the front,\n{board.baseline} and {COST_REFERENCE}"
+    head(
+        figure,
+        short(board.title, TITLE),
+        f"mean over seeds with its 95% t interval; the cost is a median; square: {board.baseline}",
     )
-    _beside(figure, "\n".join(lines) + more)
-    title(
-        axes, short(board.title, TITLE),
-        f"mean over seeds, 95% t interval, against the median of {axis.title.split(',')[0]}; square: {board.baseline}",
-    )  # fmt: skip
-    axes.legend(loc="best")
+    figure.legend(loc="outside lower left", ncols=2)
     return figure
 
 
@@ -112,15 +116,3 @@ def _cost(row: Row, axis: CostAxis) -> float | None:
 
 def _standard(board: Leaderboard, row: Row) -> bool:
     return row.method in {board.baseline, COST_REFERENCE} and not row.overrides
-
-
-def _beside(figure: Figure, text: str) -> None:
-    """The names, in the figure's right margin: as a legend, for which the layout leaves room."""
-    from matplotlib.lines import Line2D
-
-    handle = Line2D([], [], linestyle="")
-    key = figure.legend(
-        handles=[handle], labels=[text], loc="outside right upper", handlelength=0, handletextpad=0, fontsize=8
-    )
-    for each in key.get_texts():
-        each.set_color(INK)

@@ -9,13 +9,13 @@ from kdbench.report.cells import difference_baselines
 from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.notes import LEVEL
 from kdbench.report.plots.left_out import LeftOut
-from kdbench.report.plots.style import BLUE, FAINT, INK, RED, TITLE, labels, new_figure, short, title
+from kdbench.report.plots.style import BLUE, FAINT, INK, RED, TITLE, head, labels, new_figure, short
 from kdbench.report.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 100
+MOST, _NAMED = 100, 8
 _ROW, _WIDTH = 0.21, 8.2
 """Inches."""
 _MARKS = {"better": (BLUE, "^"), "worse": (RED, "v"), "not told apart": (FAINT, "o")}
@@ -33,7 +33,8 @@ def differences(board: Leaderboard) -> Figure:
     shown, scale = rows[:MOST], 100 if board.metric_percent else 1
     write = metric_format(board.metric, signed=True)
     bases = difference_baselines(board)
-    figure = new_figure(_WIDTH, 1.35 + _ROW * len(shown))
+    letters = {base: _letter(number) for number, base in enumerate(bases)}
+    figure = new_figure(_WIDTH, 1.5 + _ROW * len(shown))
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=0.9)
     used: dict[str, None] = {}
@@ -49,9 +50,9 @@ def differences(board: Leaderboard) -> Figure:
         )  # fmt: skip
         used[verdict] = None
         low, high = ((row.difference or 0.0) + sign * (row.difference_half_width or 0.0) for sign in (-1, 1))
-        beside.append(f"{write(row.difference or 0.0)} [{write(low)}, {write(high)}]")
-    names = [row.label if len(bases) < 2 else f"{row.label} − {row.difference_from}" for row in shown]
-    axes.set_yticks(range(len(shown)), labels(names))
+        base = f"  {letters[row.difference_from or '']}" if len(bases) > 1 else ""
+        beside.append(f"{write(row.difference or 0.0)} [{write(low)}, {write(high)}]{base}")
+    axes.set_yticks(range(len(shown)), labels([row.label for row in shown]))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     numbers = axes.secondary_yaxis("right")
     numbers.set_yticks(range(len(shown)), beside)
@@ -62,26 +63,33 @@ def differences(board: Leaderboard) -> Figure:
     unit = " %" if board.metric_percent else ""
     name = short(board.metric_title)
     axes.set_xlabel(f"Δ {name}{unit} ({'right' if board.higher_is_better else 'left'} of 0 is better)")
-    base = f"from {short(bases[0])}" if len(bases) == 1 else "each from the undistilled row named"
+    lettered = "; ".join(f"{letters[base]}: {short(base)}" for base in bases[:_NAMED])
+    base = f"from {short(bases[0])}" if len(bases) == 1 else f"from the row of the letter ({lettered})"
     of = f"; the best {MOST} of {len(rows)}" if len(rows) > MOST else ""
-    title(axes, short(board.title, TITLE), f"Δ {name} {base}, mean over common seeds and paired 95% t interval{of}")
-    _key(axes, list(used))
+    head(
+        figure,
+        short(board.title, TITLE),
+        f"Δ {name} {base}: mean over common seeds, paired 95% t interval{of}",
+    )
+    _key(figure, list(used))
     return figure
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number) if number < 26 else str(number)
 
 
 def _verdict(row: Row) -> str:
     return "better" if row.better else "worse" if row.worse else "not told apart"
 
 
-def _key(axes: object, used: list[str]) -> None:
-    from matplotlib.axes import Axes
+def _key(figure: Figure, used: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    assert isinstance(axes, Axes)
     entries = [
         Line2D([], [], color=color, marker=mark, linestyle="", markerfacecolor="white", label=verdict)
         for verdict, (color, mark) in _MARKS.items()
         if verdict in used
     ]
     filled = Line2D([], [], color=INK, marker="o", linestyle="", label="filled: p < 5% after Holm's correction")
-    axes.figure.legend(handles=[*entries, filled], loc="outside lower left", ncols=4)
+    figure.legend(handles=[*entries, filled], loc="outside lower left", ncols=4)

@@ -11,7 +11,7 @@ from kdbench.records import Record
 from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.panels import MOST, best_of, panels
-from kdbench.report.plots.style import BLUE, INK, TITLE, labels, short
+from kdbench.report.plots.style import BLUE, INK, TITLE, head, labels, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,11 +59,12 @@ def learning(board: Leaderboard, runs: Mapping[str, Sequence[Record]]) -> Figure
         panel.plot(epochs, means, color=BLUE)
         panel.set_title(short(text, 30), fontsize=7.5, pad=2)
     dashed = f"; dashed: {board.baseline}" if base is not None else ""
-    figure.suptitle(
-        f"{short(board.title, TITLE)}\nmean over seeds ± one standard deviation (blue){dashed}; grey: the range of all "
-        f"rows' means{best_of(len(shown), len(curves))}",
-        x=0.01, ha="left", fontsize=10,
-    )  # fmt: skip
+    head(
+        figure,
+        short(board.title, TITLE),
+        f"mean over seeds ± one standard deviation (blue){dashed}; grey: the range of all rows' means"
+        f"{best_of(len(shown), len(curves))}",
+    )
     return figure
 
 

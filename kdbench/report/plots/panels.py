@@ -22,10 +22,12 @@ def panels(number: int, size: tuple[float, float], columns: int, x: str, y: str)
     grid = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes in grid[number:]:
         axes.set_axis_off()
-    for axes in grid[:number]:
+    for place, axes in enumerate(grid[:number]):
         axes.tick_params(labelsize=7)
         axes.grid()
-    figure.supxlabel(x, fontsize=9)
+        if place + columns >= number:  # there is no panel below it
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(x, fontsize=7.5)
     figure.supylabel(y, fontsize=9)
     return figure, grid[:number]
 

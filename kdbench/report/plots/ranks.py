@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import FixedLocator
+
 from kdbench.report.across import Across, wins_ties_losses
 from kdbench.report.across_text import across_headline, across_title
 from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.plots.left_out import LeftOut
-from kdbench.report.plots.style import BLUE, INK, RED, labels, new_figure, title
+from kdbench.report.plots.style import BLUE, INK, RED, head, labels, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,12 +54,18 @@ def critical_differences(compared: Across | None) -> Figure:
     axes.set_yticks(range(len(ranks)), labels([standing.method for standing in compared.standings]))
     axes.tick_params(axis="y", length=0, labelsize=8)
     axes.set_ylim(len(ranks) - 0.4, -1.8 if distance is not None else -0.8)
-    axes.set_xlim(left=min(0.8, 1 - step))
+    axes.set_xlim(left=1 - 0.02 * len(ranks))
+    axes.xaxis.set_major_locator(FixedLocator(_whole(len(ranks))))
     axes.set_xlabel("average rank (1 is best)")
-    joined = "red bars join what the difference does not tell apart" if groups else ""
-    how = f"{across_headline(compared)}\n{compared.too_few or joined}"
-    title(axes, across_title(compared), how.rstrip())
+    joined = "bars at the right join methods that are closer than that" if groups else ""
+    head(figure, across_title(compared), across_headline(compared), compared.too_few or joined)
     return figure
+
+
+def _whole(most: int) -> list[int]:
+    """Ranks to mark on an axis: 1, and then few enough to read."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, most) if most / step <= 12)
+    return sorted({1, *range(step, most + 1, step)})
 
 
 def cliques(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
@@ -80,14 +88,14 @@ def wins(boards: Sequence[Leaderboard], compared: Across | None) -> Figure:
         raise LeftOut("it takes two leaderboards with two methods in common")
     shown = compared.standings[:MOST]
     number = len(shown)
-    size = max(4.6, 2.4 + 0.5 * number)
+    size = max(4.6, 2.4 + 0.44 * number)
     figure = new_figure(size + 0.6, size * 0.82)
     axes = figure.subplots()
     methods, all_counts = wins_ties_losses(boards)
     order = [methods.index(standing.method) for standing in shown]
     counts = all_counts[order][:, order].tolist()
     balance = [[(won - lost) / len(compared.boards) for won, _, lost in line] for line in counts]
-    axes.pcolormesh(balance, cmap="PuOr_r", vmin=-1.6, vmax=1.6, edgecolor="white", linewidth=1)
+    axes.pcolormesh(balance, cmap="PuOr_r", vmin=-2.2, vmax=2.2, edgecolor="white", linewidth=1)
     axes.invert_yaxis()
     for i, line in enumerate(counts):
         for j, (won, tied, lost) in enumerate(line):
@@ -100,8 +108,6 @@ def wins(boards: Sequence[Leaderboard], compared: Across | None) -> Figure:
     of = (
         "" if number == len(compared.standings) else f"; the best {number} of {len(compared.standings)} by average rank"
     )
-    title(
-        axes, across_title(compared),
-        f"wins–ties–losses of the line's method against the column's, by mean {compared.metric}{of}",
-    )  # fmt: skip
+    what = f"wins–ties–losses of the line's method against the column's, by mean {compared.metric}{of}"
+    head(figure, across_title(compared), what)
     return figure

@@ -8,16 +8,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from textwrap import wrap
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kdbench.report.cells import one_line
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BLUE, RED, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
 """Told apart with any colour vision (Okabe & Ito, 2008)."""
@@ -27,6 +25,8 @@ DASHES = ("-", "--", ":", "-.")
 LABEL, TITLE = 44, 90
 """Characters of a row's label, and of a title."""
 DPI = 150
+_CHARACTER = 0.083
+"""Inches that a character of the head takes."""
 _FONT = "DejaVu Sans"
 """It comes with matplotlib, so that a plot has the same shape on every machine."""
 _OTHER_FONTS = (
@@ -63,23 +63,22 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, at 150 dots an inch."""
-    output = io.BytesIO()
-    figure.savefig(output, format="png", dpi=DPI, metadata={"Software": None})
-    return output.getvalue()
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """The figure as PNG at 150 dots an inch, and as SVG with its text as text: the same bytes for the same figure."""
+    picture, drawing = io.BytesIO(), io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+    figure.set_layout_engine("none")  # as it was laid out for the PNG: that takes most of the time
+    figure.savefig(
+        drawing, format="svg", metadata={"Date": None, "Creator": None, "Title": figure.get_suptitle() or None}
+    )
+    return {"png": picture.getvalue(), "svg": drawing.getvalue()}
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG with its text as text: the same bytes for the same figure."""
-    output = io.BytesIO()
-    figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None, "Title": heading(figure)})
-    return output.getvalue()
-
-
-def heading(figure: Figure) -> str:
-    """What stands above the figure."""
-    return figure.get_suptitle() or next((axes.get_title("left") for axes in figure.axes), "")
+def head(figure: Figure, *lines: str) -> None:
+    """Lines above the figure from its left edge, each broken where it is wider: what is shown, how to read it."""
+    most = int(figure.get_figwidth() / _CHARACTER)
+    broken = [part for line in lines if line for part in wrap(one_line(line), most)]
+    figure.suptitle("\n".join(broken), x=0.01, ha="left", fontsize=9.5)
 
 
 def short(text: str, most: int = LABEL) -> str:
@@ -96,11 +95,6 @@ def labels(names: Sequence[str]) -> list[str]:
         times[name] = times.get(name, 0) + 1
         found.append(name if times[name] == 1 else f"{name} ({times[name]})")
     return found
-
-
-def title(axes: Axes, first: str, second: str) -> None:
-    """Two lines above the axes: what is shown, and how to read it."""
-    axes.set_title(f"{first}\n{second}" if second else first, pad=8)
 
 
 def not_drawn(texts: Iterable[str]) -> str:
