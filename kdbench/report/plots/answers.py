@@ -10,13 +10,14 @@ from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.page.curves import BINS, CLASSES
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.panels import MOST, best_of, panels
-from kdbench.report.plots.style import BLUE, COLORS, DASHES, FAINT, TITLE, head, labels, short
+from kdbench.report.plots.style import BLUE, COLORS, DASHES, FAINT, TITLE, head, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS, _PANEL = 5, (1.7, 1.75)
+_PANEL = (1.6, 1.6)
+"""Inches."""
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 Kind = Literal["roc", "pr"]
 
@@ -43,9 +44,9 @@ def class_curves(board: Leaderboard, answers: Mapping[str, Answers], kind: Kind)
         raise LeftOut("no run kept predictions of classes")
     shown = list(having)[:MOST]
     names = ("false positive rate", "true positive rate") if kind == "roc" else ("recall", "precision")
-    figure, axes = panels(len(shown), _PANEL, _COLUMNS, *names)
+    figure, axes = panels(shown, _PANEL, *names)
     key: dict[int, Any] = {}
-    for panel, label, text in zip(axes, shown, labels(shown), strict=True):
+    for panel, label in zip(axes, shown, strict=True):
         if kind == "roc":
             panel.plot([0, 1], [0, 1], color=FAINT, linewidth=0.6, linestyle=":")
         for curve in having[label].curves:
@@ -55,7 +56,7 @@ def class_curves(board: Leaderboard, answers: Mapping[str, Answers], kind: Kind)
                 x, y, color=COLORS[number % len(COLORS)], linestyle=DASHES[number // len(COLORS) % len(DASHES)],
                 linewidth=1.0,
             )  # fmt: skip
-        _square(panel, text)
+        _square(panel)
         panel.annotate(
             _areas(having[label], kind), (0.97, 0.05), ha="right", fontsize=6.5, linespacing=1.2, bbox=_PAPER
         )
@@ -79,8 +80,8 @@ def reliability_diagram(board: Leaderboard, answers: Mapping[str, Answers]) -> F
     if not having:
         raise LeftOut("no run kept predictions of one class per item")
     shown = list(having)[:MOST]
-    figure, axes = panels(len(shown), _PANEL, _COLUMNS, "confidence", "accuracy")
-    for panel, label, text in zip(axes, shown, labels(shown), strict=True):
+    figure, axes = panels(shown, _PANEL, "confidence", "accuracy")
+    for panel, label in zip(axes, shown, strict=True):
         found = having[label].reliability or {}
         total = sum(found["items"])
         edges = [place / BINS for place in found["bin"]]
@@ -89,7 +90,7 @@ def reliability_diagram(board: Leaderboard, answers: Mapping[str, Answers]) -> F
         )
         panel.plot([0, 1], [0, 1], color=FAINT, linewidth=0.6, linestyle=":")
         panel.plot(found["confidence"], found["accuracy"], color=BLUE, marker="o", markersize=2.5, linewidth=1.0)
-        _square(panel, text)
+        _square(panel)
         ece = having[label].ece
         if ece is not None:
             panel.annotate(f"ECE {ece:.4f}", (0.03, 0.92), fontsize=6.5, bbox=_PAPER)
@@ -103,12 +104,11 @@ def _ordered(board: Leaderboard, answers: Mapping[str, Answers]) -> dict[str, An
     return {row.label: answers[row.label] for row in board.rows if row.label in answers}
 
 
-def _square(panel: Axes, label: str) -> None:
+def _square(panel: Axes) -> None:
     panel.set_xlim(-0.02, 1.02)
     panel.set_ylim(-0.02, 1.04)
     panel.set_xticks([0, 0.5, 1])
     panel.set_yticks([0, 0.5, 1])
-    panel.set_title(short(label, 30), fontsize=7.5, pad=2)
 
 
 def _areas(found: Answers, kind: Kind) -> str:

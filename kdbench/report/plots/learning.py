@@ -11,14 +11,15 @@ from kdbench.records import Record
 from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.panels import MOST, best_of, panels
-from kdbench.report.plots.style import BLUE, INK, TITLE, head, labels, short
+from kdbench.report.plots.style import BLUE, INK, TITLE, head, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Band = dict[float, tuple[float, float]]
 """By epoch the mean over runs, and its standard deviation: 0 of a single run."""
-_COLUMNS, _PANEL = 5, (1.75, 1.35)
+_PANEL = (1.6, 1.3)
+"""Inches."""
 _PREFERRED = ("val_accuracy", "val_loss")
 
 
@@ -40,25 +41,24 @@ def learning(board: Leaderboard, runs: Mapping[str, Sequence[Record]]) -> Figure
     shown = list(curves)[:MOST]
     percent = METRICS[name[4:]].percent if name and name[4:] in METRICS else False
     scale, unit = (100, " %") if percent else (1, "")
-    figure, axes = panels(len(shown), _PANEL, _COLUMNS, "epoch", f"validation {short(str(name)[4:])}{unit}")
-    base = curves.get(board.baseline)
+    figure, axes = panels(shown, _PANEL, "epoch", f"validation {short(str(name)[4:])}{unit}")
+    bases = {row.label: curves.get(row.difference_from or "") for row in board.rows}
     low, high = _range(list(curves.values()))
-    for panel, label, text in zip(axes, shown, labels(shown), strict=True):
-        band = curves[label]
+    for panel, label in zip(axes, shown, strict=True):
+        band, base = curves[label], bases[label]
         epochs, means = list(band), [scale * mean for mean, _ in band.values()]
         deviations = [scale * deviation for _, deviation in band.values()]
         panel.fill_between(
             list(low), [scale * v for v in low.values()], [scale * v for v in high.values()], color="0.93", linewidth=0
         )
-        if base is not None and label != board.baseline:
+        if base is not None:
             panel.plot(
                 list(base), [scale * mean for mean, _ in base.values()], color=INK, linestyle="--", linewidth=0.8
             )
         below, above = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
         panel.fill_between(epochs, below, above, color=BLUE, alpha=0.25, linewidth=0)
         panel.plot(epochs, means, color=BLUE)
-        panel.set_title(short(text, 30), fontsize=7.5, pad=2)
-    dashed = f"; dashed: {board.baseline}" if base is not None else ""
+    dashed = "; dashed: the mean of the row that it is compared with" if any(bases.values()) else ""
     head(
         figure,
         short(board.title, TITLE),

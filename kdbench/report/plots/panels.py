@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.plots.style import new_figure
+from kdbench.report.plots.style import labels, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST = 60
-"""Panels of a figure; of more rows the best are shown."""
+MOST, LABEL = 60, 24
+"""Panels of a figure, the best rows'; characters above each."""
+_FEW, _COLUMNS = 10, (5, 6)
 
 
-def panels(number: int, size: tuple[float, float], columns: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
-    """A figure with axes that share their scales, of `size` inches each, and what its axes are."""
-    columns = max(2, min(columns, number))
+def panels(names: Sequence[str], size: tuple[float, float], x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of `size` inches for each name, which share their scales; `x` and `y` say what these are."""
+    number = len(names)
+    columns = max(2, min(_COLUMNS[number > _FEW], number))
     lines = -(-number // columns)
     figure = new_figure(max(5.6, columns * size[0]), lines * size[1] + 1.1)
     grid = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes in grid[number:]:
         axes.set_axis_off()
-    for place, axes in enumerate(grid[:number]):
+    for place, (axes, name) in enumerate(zip(grid, labels(names, LABEL), strict=False)):
+        axes.set_title(name, fontsize=7.5, pad=2)
         axes.tick_params(labelsize=7)
         axes.grid()
         if place + columns >= number:  # there is no panel below it

@@ -77,7 +77,7 @@ def rendered(figure: Figure) -> dict[str, bytes]:
 def head(figure: Figure, *lines: str) -> None:
     """Lines above the figure from its left edge, each broken where it is wider: what is shown, how to read it."""
     most = int(figure.get_figwidth() / _CHARACTER)
-    broken = [part for line in lines if line for part in wrap(one_line(line), most)]
+    broken = [part for line in lines if line for part in wrap(one_line(line), most, break_on_hyphens=False)]
     figure.suptitle("\n".join(broken), x=0.01, ha="left", fontsize=9.5)
 
 
@@ -87,11 +87,11 @@ def short(text: str, most: int = LABEL) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def labels(names: Sequence[str]) -> list[str]:
-    """Short labels, all different: those that cutting made equal are numbered."""
+def labels(names: Sequence[str], most: int = LABEL) -> list[str]:
+    """Labels of at most so many characters, all different: those that cutting made equal are numbered."""
     found: list[str] = []
     times: dict[str, int] = {}
-    for name in map(short, names):
+    for name in (short(name, most) for name in names):
         times[name] = times.get(name, 0) + 1
         found.append(name if times[name] == 1 else f"{name} ({times[name]})")
     return found
