@@ -68,9 +68,9 @@ def rendered(figure: Figure) -> dict[str, bytes]:
     picture, drawing = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
     figure.set_layout_engine("none")  # as it was laid out for the PNG: that takes most of the time
-    figure.savefig(
-        drawing, format="svg", metadata={"Date": None, "Creator": None, "Title": figure.get_suptitle() or None}
-    )
+    head = figure.get_suptitle()
+    metadata = {"Date": None, "Creator": None} | ({"Title": head} if head else {})
+    figure.savefig(drawing, format="svg", metadata=metadata)
     return {"png": picture.getvalue(), "svg": drawing.getvalue()}
 
 
