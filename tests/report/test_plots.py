@@ -269,7 +269,7 @@ def test_any_name_makes_safe_files_that_do_not_collide_and_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = write_plots(boards, summaries, store, tmp_path / "plots")
-    assert len(found.names) == len(set(name.casefold() for name in found.names)) == len(hostile)
+    assert len(found.names) == len({name.casefold() for name in found.names}) == len(hostile)
     assert all(re.fullmatch(r"[a-z0-9_-]{1,200}", name) for name in found.names)
     assert {path.parent for path in tmp_path.rglob("*.svg")} == {tmp_path / "plots"}
     text = "".join(path.read_text("utf-8") for path in tmp_path.rglob("*.svg"))
@@ -314,7 +314,7 @@ def test_a_damaged_search_is_one_error_that_names_the_file(tmp_path):
 
 def test_a_folder_that_cannot_be_used_is_one_error(tmp_path, store, boards):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="plots cannot be written to .*file"):
+    with pytest.raises(UsageError, match=r"plots cannot be written to .*file"):
         write_plots(boards, store.summaries(), store, tmp_path / "file")
 
 
