@@ -54,16 +54,16 @@ def choose_baselines(rows: Sequence[RowRuns], baseline: str, twins: Mapping[str,
         twins: what methods declare, by name.
     """
     plain = {row.recipe_key: row for row in rows if row.first.method == baseline and not row.first.overrides}
+    apart = {id(row) for row in rows if _learns_nothing_from_the_teacher(row, twins)}
     undistilled: dict[tuple[bytes, bytes], RowRuns] = {}
-    for row in sorted(rows, key=lambda row: (len(row.first.overrides), row.key)):
-        if _learns_nothing_from_the_teacher(row, twins):
-            undistilled.setdefault((row.recipe_key, _given(row, twins)), row)
+    for row in sorted((row for row in rows if id(row) in apart), key=lambda row: (len(row.first.overrides), row.key)):
+        undistilled.setdefault((row.recipe_key, _given(row, twins)), row)
     nothing = _encoded({})
     undistilled |= {(recipe, nothing): row for recipe, row in plain.items()}
     found: list[Baseline | None] = []
     for row in rows:
         given = _given(row, twins)
-        same = None if _learns_nothing_from_the_teacher(row, twins) else undistilled.get((row.recipe_key, given))
+        same = None if id(row) in apart else undistilled.get((row.recipe_key, given))
         chosen = same or plain.get(row.recipe_key)
         found.append(None if chosen is None or chosen is row else Baseline(chosen, given == _given(chosen, twins)))
     return found

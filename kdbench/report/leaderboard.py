@@ -128,14 +128,14 @@ def _leaderboard(
     recipes = {row.recipe_key for row in runs}
     labels = row_labels([row.first for row in runs])
     compared = choose_baselines(runs, baseline, twins)
-    by_key = {row.key: label for row, label in zip(runs, labels, strict=True)}
+    label_of = {id(row): label for row, label in zip(runs, labels, strict=True)}
     rows = [
         make_row(
             row,
             label,
             other,
             references.get(row.recipe_key),
-            labels=by_key,
+            difference_from=label_of[id(other.runs)] if other is not None else None,
             teacher=teacher.mean if teacher else None,
             metric=metric,
             higher=higher,
@@ -184,7 +184,7 @@ def _leaderboard(
             baseline=baseline,
             given_otherwise=[row.label for row in rows if row.difference_same_given is False],
             twins=[
-                (row.label, by_key[other.runs.key])
+                (row.label, label_of[id(other.runs)])
                 for row, other in zip(rows, compared, strict=True)
                 if other is not None and other.runs.first.method != baseline
             ],

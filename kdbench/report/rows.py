@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
@@ -104,7 +104,7 @@ def make_row(
     baseline: Baseline | None,
     reference: RowRuns | None,
     *,
-    labels: Mapping[bytes, str],
+    difference_from: str | None,
     teacher: float | None,
     metric: str,
     higher: bool,
@@ -116,7 +116,7 @@ def make_row(
         label: of the row.
         baseline: what `difference` is taken from.
         reference: what the cost of training is shown in.
-        labels: of every row of the board, by its key.
+        difference_from: its label.
         teacher: the mean of its metric.
         metric: what is ranked by.
         higher: whether more of it is better.
@@ -148,7 +148,7 @@ def make_row(
         mean=interval.mean if interval else None,
         half_width=interval.half_width if interval else None,
         std=interval.std if interval else None,
-        difference_from=labels[other.key] if other is not None else None,
+        difference_from=difference_from,
         difference_same_given=baseline.same_given if baseline is not None else None,
         difference=difference.mean if difference else None,
         difference_half_width=difference.half_width if difference else None,
