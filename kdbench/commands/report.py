@@ -28,13 +28,16 @@ def report_command(
     metric: str | None,
     expression: str | None,
     output: Path | None,
-    plots: Path | None,
     show: bool,
     warn: Callable[[str], None],
+    plots: Path | None = None,
 ) -> str | bytes | None:
     """The leaderboards of a results directory, or None where they were written to a file; damaged records are told.
 
-    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written.
+    With `plots` they are drawn too, into that folder.
+
+    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file or folder that cannot be
+    written, plots without matplotlib.
     """
     from kdbench.metric_info import lower_is_better
     from kdbench.report.baselines import declared_twins

@@ -247,7 +247,7 @@ def test_one_seed_or_one_dataset_leaves_plots_out_and_says_why(tmp_path):
     assert found.names == []
     said = "\n".join(found.left_out)
     assert "differences of digits: big → small: no row has an interval of its difference: that takes two seeds" in said
-    assert "average ranks across datasets of all 1 leaderboards: it takes two leaderboards" in said
+    assert "average ranks across datasets of the one leaderboard: it takes two leaderboards" in said
     assert "learning curves of digits: big → small: no run has a history of two epochs or more" in said
     assert len(found.left_out) == len(set(found.left_out))
 

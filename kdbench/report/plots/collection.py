@@ -112,7 +112,7 @@ def _plots(
     for board, runs in zip(boards, members, strict=True):
         yield from _of_board(board, _by_label(runs, board.metric), store)
     compared = across(boards)
-    several = f"all {len(boards)} leaderboards"
+    several = f"all {len(boards)} leaderboards" if len(boards) > 1 else "the one leaderboard"
     prefix = f"across_{_safe(boards[0].metric, SLUG)}" if boards else "across"
     yield Plot("average ranks across datasets", several, f"{prefix}_ranks", lambda: critical_differences(compared))
     yield Plot("wins, ties and losses", several, f"{prefix}_wins", lambda: wins(boards, compared))
