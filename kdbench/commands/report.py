@@ -63,8 +63,8 @@ def report_command(
             summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
         )
         content = _rendered(boards, summaries, directory, form, catalog, color=terminal)
-        if plots is not None:
-            _write_plots(boards, summaries, directory, plots, warn)
+    if plots is not None:
+        _write_plots(boards, summaries, directory, plots, warn)
     if output is None:
         return content if isinstance(content, bytes) else content.rstrip("\n")
     written = content if isinstance(content, bytes) else content.encode()

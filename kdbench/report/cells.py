@@ -52,7 +52,7 @@ def columns(board: Leaderboard) -> list[Column]:
         Column("n", "n", [_runs(row) for row in rows], 3),
         Column(
             "difference",
-            f"Δ vs {one_line(board.baseline)} (95% CI)" if len(baselines) < 2 else "Δ (95% CI)",
+            f"Δ vs {one_line(baselines[0])} (95% CI)" if len(baselines) == 1 else "Δ (95% CI)",
             [_difference(board, row) for row in rows],
             1,
             carries_mark=True,
@@ -178,8 +178,8 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
     better = "higher" if board.higher_is_better else "lower"
     yield f"{_name(board)}: test split, mean ± half-width of the 95% t interval over n runs, {better} is better"
     if "difference" in keys:
-        several = len(difference_baselines(board)) > 1
-        other = "the row named beside it" if several else one_line(board.baseline)
+        baselines = difference_baselines(board)
+        other = one_line(baselines[0]) if len(baselines) == 1 else "the row named beside it"
         yield (
             f"Δ: mean difference from {other} at the same seeds, with its paired 95% interval; "
             f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"

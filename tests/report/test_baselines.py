@@ -95,6 +95,8 @@ def test_a_twin_serves_where_there_is_no_scratch_at_all(runs):
     board = board_of([*soft(BOTH, labelled=0.1), *soft(FEW, weight=0.0, labelled=0.1)])
     assert row_of(board, "soft(labelled=0.1)").difference == pytest.approx(np.mean(BOTH) - np.mean(FEW))
     assert not any("no run of 'scratch'" in note for note in board.notes)
+    titles = {column.key: column.title for column in columns(board)}
+    assert titles["difference"] == "Δ vs soft(labelled=0.1, weight=0) (95% CI)"
     alone = board_of([*soft(BOTH, labelled=0.1), *soft(FEW, weight=0.0, labelled=0.1), *runs("kd", ALL)])
     assert row_of(alone, "kd").difference is None
     assert "no run of 'scratch' with recipe standard: no differences from it there" in alone.notes

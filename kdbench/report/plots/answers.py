@@ -45,29 +45,30 @@ def class_curves(board: Leaderboard, answers: Mapping[str, Answers], kind: Kind)
     shown = list(having)[:MOST]
     names = ("false positive rate", "true positive rate") if kind == "roc" else ("recall", "precision")
     figure, axes = panels(shown, _PANEL, *names)
+    classes = sorted({curve["class"] for label in shown for curve in having[label].curves})
     key: dict[int, Any] = {}
     for panel, label in zip(axes, shown, strict=True):
         if kind == "roc":
             panel.plot([0, 1], [0, 1], color=FAINT, linewidth=0.6, linestyle=":")
         for curve in having[label].curves:
             x, y = (curve["fpr"], curve["tpr"]) if kind == "roc" else (curve["recall"], curve["precision"])
-            number = curve["class"]
-            (key[number],) = panel.plot(
-                x, y, color=COLORS[number % len(COLORS)], linestyle=DASHES[number // len(COLORS) % len(DASHES)],
+            place = classes.index(curve["class"])
+            (key[curve["class"]],) = panel.plot(
+                x, y, color=COLORS[place % len(COLORS)], linestyle=DASHES[place // len(COLORS) % len(DASHES)],
                 linewidth=1.0,
             )  # fmt: skip
         _square(panel)
         panel.annotate(
             _areas(having[label], kind), (0.97, 0.05), ha="right", fontsize=6.5, linespacing=1.2, bbox=_PAPER
         )
-    if len(key) > 1:
+    if len(classes) > 1:
         figure.legend(
-            [key[number] for number in sorted(key)], [f"class {number}" for number in sorted(key)],
+            [key[number] for number in classes], [f"class {number}" for number in classes],
             loc="outside lower center", ncols=min(len(key), 5),
         )  # fmt: skip
     what = "ROC" if kind == "roc" else "Precision and recall"
-    classes = f", each class against the rest (at most {CLASSES}, the largest)" if len(key) > 1 else ""
-    _heading(figure, board, having, f"{what} on the test split{classes}", len(shown))
+    rest = f", each class against the rest (at most {CLASSES}, the largest)" if len(classes) > 1 else ""
+    _heading(figure, board, having, f"{what} on the test split{rest}", len(shown))
     return figure
 
 

@@ -64,6 +64,7 @@ def differences(board: Leaderboard) -> Figure:
     name = short(board.metric_title)
     axes.set_xlabel(f"Δ {name}{unit} ({'right' if board.higher_is_better else 'left'} of 0 is better)")
     lettered = "; ".join(f"{letters[base]}: {short(base)}" for base in bases[:_NAMED])
+    lettered += f"; {len(bases) - _NAMED} more" if len(bases) > _NAMED else ""
     base = f"from {short(bases[0])}" if len(bases) == 1 else f"from the row of the letter ({lettered})"
     of = f"; the best {MOST} of {len(rows)}" if len(rows) > MOST else ""
     head(
