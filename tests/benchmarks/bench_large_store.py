@@ -1,6 +1,6 @@
 """Time and memory of `kdbench report` of 10,000, 50,000 and 200,000 records, each in a process of its own.
 
-Run this file, with the numbers of records if others are wanted. The least of three tries is shown, of three looks at
+Run this file, with the numbers of records if others are wanted. The least of several tries is shown, of three looks at
 each store:
 
     disk    nothing is known of the store, and its files' contents have been put out of the system's cache
@@ -24,7 +24,6 @@ from bench_report import fill
 
 SIZES = (10_000, 50_000, 200_000)
 LOOKS = ("disk", "first", "again")
-TRIES = 3
 
 
 def look(directory: Path, cache: Path) -> tuple[float, float, int]:
@@ -60,6 +59,7 @@ def main() -> None:
     """Print a line for each size and look."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--tries", type=int, default=3, help="of each look")
     parser.add_argument("--in", dest="place", type=Path, help="where to make the stores; the temporary directory")
     options = parser.parse_args()
     print("| records | look | wall s | processor s | memory MB | processor µs a record |")
@@ -70,7 +70,7 @@ def main() -> None:
             fill(place / "store", size)
             for name in LOOKS:
                 tries = []
-                for _ in range(TRIES):
+                for _ in range(options.tries):
                     if name != "again":
                         shutil.rmtree(place / "cache", ignore_errors=True)
                     if name == "disk":

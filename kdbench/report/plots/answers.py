@@ -67,7 +67,8 @@ def class_curves(board: Leaderboard, answers: Mapping[str, Answers], kind: Kind)
             loc="outside lower center", ncols=min(len(key), 5),
         )  # fmt: skip
     what = "ROC" if kind == "roc" else "Precision and recall"
-    rest = f", each class against the rest (at most {CLASSES}, the largest)" if len(classes) > 1 else ""
+    several = f"each class against the rest (at most {CLASSES}, the largest)"
+    rest = f", {several if len(classes) > 1 else f'of class {classes[0]}'}"
     _heading(figure, board, having, f"{what} on the test split{rest}", len(shown))
     return figure
 
