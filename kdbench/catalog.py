@@ -99,6 +99,8 @@ class Catalog:
                 f"plugin {plugin!r} registered {kind} {name!r} with sources={sources!r}",
                 "it must be a tuple of kdbench.Source",
             )
+        if kind == "method":
+            _check_twins(name, plugin, metadata)
         if kind == "combo":
             _check_published(name, plugin, metadata)
         self._entries[kind][name] = Entry(kind, name, target, plugin, metadata)
@@ -170,6 +172,17 @@ def _check_type(kind: Kind, name: str, plugin: str, value: Any) -> None:
         raise PluginError(
             f"plugin {plugin!r} registered {kind} {name!r} as {value!r}",
             f'it must be {expected}, or a "module:attr" string that names one',
+        )
+
+
+def _check_twins(name: str, plugin: str, metadata: Mapping[str, Any]) -> None:
+    given, undistilled = metadata.get("given", ()), metadata.get("undistilled", {})
+    names = [*given, *undistilled] if isinstance(given, tuple) and isinstance(undistilled, Mapping) else [None]
+    if not all(isinstance(each, str) for each in names):
+        raise PluginError(
+            f"plugin {plugin!r} registered method {name!r} with given={given!r}, undistilled={undistilled!r}",
+            "they are a tuple of the method's parameters, and a mapping of some to values",
+            'given=("labelled",), undistilled={"weight": 0}',
         )
 
 

@@ -209,6 +209,7 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
 @click.option("--metric", metavar="NAME", help="Metric to compare; accuracy by default.")
 @click.option("-k", "expression", metavar="EXPR", help="Only combos whose name matches: 'digits and not fitnet'.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw it too: PNG and SVG files.")
 @click.option("--open", "show", is_flag=True, help="Open it in the browser: --format html, or --watch.")
 @click.option("--timings", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
               help="Show a file of pytest --benchmark-json on the page; two are compared.")  # fmt: skip

@@ -42,7 +42,9 @@ def kdbench_register_students(register: Register) -> None:
 
 @hookspec
 def kdbench_register_methods(register: Register) -> None:
-    """Methods: a `kdbench.Method` subclass; metadata: family, source, summary."""
+    """Methods: a `kdbench.Method` subclass; metadata: family, source, summary, and for the baselines of leaderboards:
+    given (parameters that say what the student is given), undistilled (parameter values that leave the teacher out).
+    """
 
 
 @hookspec

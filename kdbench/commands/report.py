@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from kdbench.catalog import Catalog
@@ -11,6 +12,7 @@ from kdbench.commands.delivery import HTML, Delivery
 from kdbench.errors import RecordError, UnknownName, UsageError
 from kdbench.expression import compile_expression
 from kdbench.records import Summary
+from kdbench.report.leaderboard import Leaderboard, leaderboards
 from kdbench.store import Store
 
 
@@ -25,14 +27,17 @@ def report_command(
     show: bool,
     timings: tuple[Path, ...],
     warn: Callable[[str], None],
+    plots: Path | None = None,
 ) -> None:
     """Print the leaderboards of a results directory, or write them to a file; damaged records are told.
 
-    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file that cannot be written, or
-    timings that are none.
+    With `plots` they are drawn too, into that folder.
+
+    Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file or folder that cannot be
+    written, timings that are none, or plots without matplotlib.
     """
     from kdbench.metric_info import lower_is_better
-    from kdbench.report.leaderboard import leaderboards
+    from kdbench.report.baselines import declared_twins
     from kdbench.report.page.timing_view import read_timing_files
 
     form = form or "table"
@@ -42,16 +47,42 @@ def report_command(
     if timings and form != HTML:
         raise UsageError(f"--timings are shown on the page, not in format {form!r}", fix="add --format html")
     files = read_timing_files(timings)
+    if plots is not None and find_spec("matplotlib") is None:
+        raise UsageError("--plots needs matplotlib, which is not installed", fix="pip install 'kdbench[plots]'")
     with without_collector():
         summaries = read_summaries(directory, warn)
         if expression is not None:
             summaries = _matching(summaries, expression)
-        boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(catalog))
+        boards = leaderboards(
+            summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
+        )
         delivery.deliver(boards, summaries, Store.open(directory, create=False), warn, timings=files)
+    if plots is not None:
+        _write_plots(boards, summaries, directory, plots, warn)
     if show and delivery.file is not None:
         import webbrowser
 
         webbrowser.open(delivery.file.resolve().as_uri())
+
+
+def _write_plots(
+    boards: list[Leaderboard],
+    summaries: list[Summary],
+    directory: Path,
+    folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    from kdbench.report.plots.collection import write_plots
+    from kdbench.report.tuned_export import read_tuned
+
+    shown = {board.title for board in boards}
+    tuned = [board for board in read_tuned(directory) if board.title in shown]
+    written = write_plots(boards, summaries, Store.open(directory, create=False), folder, tuned=tuned)
+    for why in written.left_out:
+        warn(f"no plot of {why}")
+    if written.not_drawn:
+        warn(f"no installed font has {written.not_drawn!r}: boxes in the PNG files, and text in the SVG files")
+    warn(f"written: {len(written.names)} plots to {folder}, each as .png and .svg")
 
 
 def _matching(summaries: list[Summary], expression: str) -> list[Summary]:

@@ -94,7 +94,11 @@ def _deliver_leaderboard(
     warn: Callable[[str], None],
 ) -> None:
     from kdbench.metric_info import lower_is_better
+    from kdbench.report.baselines import declared_twins
     from kdbench.report.leaderboard import leaderboards
 
-    boards = leaderboards(summaries, metric=metric, lower_is_better=lower_is_better(delivery.catalog))
+    catalog = delivery.catalog
+    boards = leaderboards(
+        summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
+    )
     delivery.deliver(boards, summaries, store, warn, not_run=not_run)

@@ -28,7 +28,6 @@ from kdbench.tuning.trials import search
 
 TRIALS = "trials"
 """The store of the trials, inside the results directory: what reads that one never meets them."""
-REPORTS = "tuning"
 FORMATS = ("table", "md", "csv", "json")
 _LR_FACTOR = 10
 
@@ -185,7 +184,7 @@ def _announce(studies: list[Study], seeds: tuple[int, ...], metric: str, warn: C
 
 
 def _report(boards: list[TunedBoard], not_run: list[NotRun], out: Path, form: str, warn: Callable[[str], None]) -> None:
-    from kdbench.report.tuned_export import render_tuned_csv, render_tuned_json, write_tuned
+    from kdbench.report.tuned_export import REPORTS, render_tuned_csv, render_tuned_json, write_tuned
     from kdbench.report.tuned_text import render_tuned_markdown, render_tuned_table
 
     paths = write_tuned(boards, out / REPORTS, out / "tmp")

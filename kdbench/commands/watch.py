@@ -11,6 +11,7 @@ from kdbench.commands.execution import terminable
 from kdbench.errors import UsageError
 from kdbench.expression import compile_expression
 from kdbench.metric_info import lower_is_better
+from kdbench.report.baselines import declared_twins
 from kdbench.report.live.following import FollowedStore, FollowedTimings
 from kdbench.report.live.server import PageServer
 from kdbench.report.live.snapshots import Shown, Snapshots
@@ -28,6 +29,7 @@ def watch_command(
     output: Path | None,
     show: bool,
     timings: tuple[Path, ...],
+    plots: Path | None,
     port: int | None,
     warn: Callable[[str], None],
 ) -> None:
@@ -36,8 +38,8 @@ def watch_command(
     Raises: UsageError for what does not go with it, or a port that cannot be had; StoreError for a directory of
     something else.
     """
-    if form not in {None, HTML} or output is not None:
-        other = "--output" if output is not None else f"--format {form}"
+    if form not in {None, HTML} or output is not None or plots is not None:
+        other = "--output" if output is not None else "--plots" if plots is not None else f"--format {form}"
         raise UsageError(
             f"--watch serves the page, which does not go with {other}", fix=f"leave {other} out, or leave --watch out"
         )
@@ -47,6 +49,7 @@ def watch_command(
         chosen=compile_expression(expression) if expression is not None else lambda _: True,
         families=method_families(catalog),
         lower_is_better=lower_is_better(catalog),
+        twins=declared_twins(catalog),
     )
     followed = FollowedTimings(timings)
     awaited = Store.awaited(directory)

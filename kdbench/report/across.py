@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kdbench.report.labels import settings_text
-from kdbench.report.leaderboard import Leaderboard, Row
+from kdbench.report.leaderboard import Leaderboard
+from kdbench.report.rows import Row
 from kdbench.report.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def across(boards: Sequence[Leaderboard]) -> Across | None:
     """
     from kdbench import statistics
 
-    tables = [(board, _by_name(board)) for board in boards if board.metric == boards[0].metric]
-    methods, chosen = _complete(tables)
+    methods, chosen = _common(boards)
     if len(chosen) < 2 or len(methods) < 2:
         return None
     first = chosen[0][0]
@@ -90,6 +90,20 @@ def across(boards: Sequence[Leaderboard]) -> Across | None:
         too_few=test.too_few,
         notes=["several pairs share a dataset: they are not independent, and the tests are optimistic"] * bool(sharing),
     )
+
+
+def wins_ties_losses(boards: Sequence[Leaderboard]) -> tuple[list[str], NDArray[Any]]:
+    """The methods that `across` compares, and (k, k, 3) on how many boards each beats, equals and trails each other."""
+    from kdbench import statistics
+
+    methods, chosen = _common(boards)
+    higher = chosen[0][0].higher_is_better if chosen else True
+    return methods, statistics.win_tie_loss(_scores(methods, chosen), higher_is_better=higher)
+
+
+def _common(boards: Sequence[Leaderboard]) -> tuple[list[str], list[Table]]:
+    """The methods that are compared, and the boards that have them all; of the first board's metric."""
+    return _complete([(board, _by_name(board)) for board in boards if board.metric == boards[0].metric])
 
 
 def _by_name(board: Leaderboard) -> dict[str, Row]:

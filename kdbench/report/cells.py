@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from kdbench.metric_info import metric_format
-from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, Leaderboard, Row
+from kdbench.report.leaderboard import PRIMARY_METRIC, Leaderboard
+from kdbench.report.rows import BATCH, Row
 
 if TYPE_CHECKING:
     from kdbench.plan import NotRun
@@ -44,16 +45,24 @@ def columns(board: Leaderboard) -> list[Column]:
     pruned = any(_is_pruned(row) for row in rows)
     sized = pruned or _differ(row.bytes for row in rows)
     sources = _differ(row.student_source for row in rows)
+    baselines = difference_baselines(board)
     shown = [
         Column("label", "method", [one_line(row.label) for row in rows], 0, left=True),
         Column("mean", _titled(board.metric), [_mean(board, row) for row in rows], 0),
         Column("n", "n", [_runs(row) for row in rows], 3),
         Column(
             "difference",
-            f"Δ vs {one_line(board.baseline)} (95% CI)",
+            f"Δ vs {one_line(baselines[0])} (95% CI)" if len(baselines) == 1 else "Δ (95% CI)",
             [_difference(board, row) for row in rows],
             1,
             carries_mark=True,
+        ),
+        Column(
+            "difference_from",
+            "Δ from",
+            [one_line(row.difference_from or NOTHING) if len(baselines) > 1 else NOTHING for row in rows],
+            2,
+            left=True,
         ),
         Column("published_difference", "Δ to paper", [_to_paper(board, row) for row in rows], 2),
         _column("gap_recovered", "gap recovered", [row.gap_recovered for row in rows], "{:.0%}".format, 4),
@@ -75,6 +84,11 @@ def columns(board: Leaderboard) -> list[Column]:
         _column("rank", "rank", [row.rank for row in rows], str, 2),
     ]
     return [column for column in shown if any(cell != NOTHING for cell in column.cells)]
+
+
+def difference_baselines(board: Leaderboard) -> list[str]:
+    """The labels of the rows that the board's differences are taken from."""
+    return sorted({row.difference_from for row in board.rows if row.difference_from and row.difference is not None})
 
 
 def _of_plugins(rows: Sequence[Row]) -> list[str]:
@@ -164,8 +178,10 @@ def _legend_parts(board: Leaderboard, shown: Sequence[Column], marked: str) -> I
     better = "higher" if board.higher_is_better else "lower"
     yield f"{_name(board)}: test split, mean ± half-width of the 95% t interval over n runs, {better} is better"
     if "difference" in keys:
+        baselines = difference_baselines(board)
+        other = one_line(baselines[0]) if len(baselines) == 1 else "the row named beside it"
         yield (
-            f"Δ: mean difference from {one_line(board.baseline)} at the same seeds, with its paired 95% interval; "
+            f"Δ: mean difference from {other} at the same seeds, with its paired 95% interval; "
             f"{marked}: that interval lies on the better side of 0 (each row by itself: by chance alone, one row in 40)"
         )
     if "published_difference" in keys:

@@ -11,7 +11,8 @@ import msgspec
 from kdbench.records import Summary
 from kdbench.report.grouping import RowRuns, group, rows_of
 from kdbench.report.labels import row_labels
-from kdbench.report.leaderboard import BATCH, PRIMARY_METRIC, check_metric
+from kdbench.report.leaderboard import PRIMARY_METRIC, check_metric
+from kdbench.report.rows import BATCH
 from kdbench.report.statistics import Interval, paired_interval
 
 Verdict = Literal["better", "worse", "unchanged", "unclear", "new", "gone"]

@@ -23,7 +23,8 @@ BOARD_COLUMNS = (
 )  # fmt: skip
 ROW_COLUMNS = (
     "label", "method", "overrides", "recipe", "recipe_overrides", "rank", "n", "total", "failed", "diverged",
-    "timeout", "error", "mean", "half_width", "std", "difference", "difference_half_width", "pairs", "better", "worse",
+    "timeout", "error", "mean", "half_width", "std", "difference_from", "difference_same_given", "difference",
+    "difference_half_width", "pairs", "better", "worse",
     "p_value", "p_holm", "effect_size", "kd_difference", "kd_difference_half_width", "gap_recovered", "published",
     "published_difference", "published_source", "published_protocol", "published_teacher", "student_source",
     "parameters", "nonzero_parameters", "bytes", "inference_samples_per_s", "latency_ms_p50", "train_samples_per_s",

@@ -49,6 +49,12 @@ class RowRuns:
         return _recipe_key(self.first)
 
 
+def members_of_boards(records: list[Summary]) -> list[list[Summary]]:
+    """The runs of each board, in the order of `leaderboards`."""
+    groups = group(records)
+    return [members for identity in sorted(groups) for _, members in sorted(groups[identity].items())]
+
+
 def paired_values(runs: RowRuns, other: RowRuns | None) -> list[tuple[float, float]]:
     """The metric of both rows at the seeds and folds that both have; empty for a row and itself."""
     if other is None or other is runs:

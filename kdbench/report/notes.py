@@ -21,6 +21,8 @@ def board_notes(
     constant: Sequence[str],
     without_baseline: Sequence[str],
     baseline: str,
+    given_otherwise: Sequence[str],
+    twins: Sequence[tuple[str, str]],
     compressed: Sequence[str],
     supported: Sequence[float],
     unfinished: bool,
@@ -35,8 +37,11 @@ def board_notes(
         records: its runs that ended well.
         seeds: the seeds and folds of each row that has any.
         constant: labels of rows whose differences from the baseline do not vary.
-        without_baseline: recipes that the baseline was not run with.
+        without_baseline: recipes of rows that have nothing to be compared with, for the baseline was not run with them.
         baseline: the method that differences are taken from.
+        given_otherwise: labels of rows whose baseline was given something else to learn from.
+        twins: labels of rows, each with that of the undistilled row that its difference is taken from, where this is
+            not the baseline's.
         compressed: labels of rows whose scored model is made from the teacher.
         supported: the p-value of each row that is marked better, corrected for the number of rows.
         unfinished: whether a row with results has runs that did not end well.
@@ -48,6 +53,7 @@ def board_notes(
     return [
         *_about_seeds(seeds, folds),
         *_about_rows(constant, without_baseline, baseline, unfinished=unfinished, repeated=repeated),
+        *_about_baselines(baseline, given_otherwise, twins),
         *_about_many(supported),
         *_about_sizes(compressed),
         *published,
@@ -74,13 +80,26 @@ def _about_rows(
     constant: Sequence[str], without_baseline: Sequence[str], baseline: str, *, unfinished: bool, repeated: int
 ) -> Iterator[str]:
     if without_baseline:
-        yield f"no run of {baseline!r} with recipe {_some(without_baseline)}: no differences there"
+        yield f"no run of {baseline!r} with recipe {_some(without_baseline)}: no differences from it there"
     if constant:
         yield f"the same difference at every seed shows no spread, and is not called better: {_some(constant)}"
     if unfinished:
         yield "a mean is over the runs that ended well: a method that sometimes fails is worse than its mean"
     if repeated:
         yield f"{_count(repeated, 'run')} left out: another run of the same row, seed and fold ended later or better"
+
+
+def _about_baselines(baseline: str, given_otherwise: Sequence[str], twins: Sequence[tuple[str, str]]) -> Iterator[str]:
+    rows: dict[str, list[str]] = {}
+    for label, twin in twins:
+        rows.setdefault(twin, []).append(label)
+    for twin, labels in sorted(rows.items()):
+        yield f"Δ from {twin}, the undistilled student that was given the same: {_some(sorted(labels))}"
+    if given_otherwise:
+        yield (
+            f"Δ from {baseline!r}, which was given something else to learn from, for no undistilled row was given the "
+            f"same: {_some(sorted(given_otherwise))}"
+        )
 
 
 def _about_many(supported: Sequence[float]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kdbench.report.leaderboard import Row
+    from kdbench.report.rows import Row
 
 
 def published_notes(rows: Sequence[Row], show: Callable[[float], str]) -> list[str]:

@@ -11,7 +11,8 @@ import msgspec
 from kdbench.plan import Run
 from kdbench.records import Summary
 from kdbench.report.labels import board_title, settings_text
-from kdbench.report.leaderboard import BASELINE, verdict
+from kdbench.report.leaderboard import BASELINE
+from kdbench.report.rows import verdict
 from kdbench.report.statistics import mean_interval, paired_interval
 from kdbench.tuning.study import Trial
 

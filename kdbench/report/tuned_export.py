@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kdbench.durable import replace_file
+from kdbench.errors import StoreError
 from kdbench.report.export import csv_cell
 from kdbench.report.tuned import TunedBoard
 from kdbench.version import __version__
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kdbench.plan import NotRun
 
 SCHEMA = 1
+REPORTS, _EVERYTHING = "tuning", "tuning.json"
+"""In the results directory; in there."""
 BOARD_COLUMNS = (
     "dataset", "teacher", "student", "teacher_view", "student_view", "teacher_recipe", "metric", "higher_is_better",
     "baseline", "sampler",
@@ -76,7 +79,7 @@ def write_tuned(boards: Sequence[TunedBoard], directory: Path, scratch: Path) ->
     """
     directory.mkdir(parents=True, exist_ok=True)
     contents = {
-        "tuning.json": render_tuned_json(boards).encode(),
+        _EVERYTHING: render_tuned_json(boards).encode(),
         "tuned.csv": render_tuned_csv(boards).encode(),
         "trials.csv": render_trials_csv(boards).encode(),
     }
@@ -87,6 +90,26 @@ def write_tuned(boards: Sequence[TunedBoard], directory: Path, scratch: Path) ->
     for name, content in contents.items():
         replace_file(directory / name, content, scratch)
     return [directory / name for name in contents]
+
+
+def read_tuned(results: Path) -> list[TunedBoard]:
+    """The boards that `kdbench tune` left in a results directory; none where it was never used there.
+
+    Raises: StoreError for a file that cannot be read.
+    """
+    path = results / REPORTS / _EVERYTHING
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=_Written)
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        fix = "run kdbench tune again, or remove the file: the search curves are then left out"
+        raise StoreError(f"{path} cannot be read", str(error), fix) from error
+    return content.tuned
+
+
+class _Written(msgspec.Struct):
+    tuned: list[TunedBoard]
 
 
 def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

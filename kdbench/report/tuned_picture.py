@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.report.tuned import TunedBoard, TunedRow
 
 if TYPE_CHECKING:
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
 _COLUMNS = 6
 _PANEL = (1.9, 1.35)
@@ -18,6 +18,13 @@ _PANEL = (1.9, 1.35)
 
 def picture(boards: Sequence[TunedBoard]) -> bytes:
     """The best validation value so far against trials, one board below the other, as PNG; matplotlib draws it."""
+    output = io.BytesIO()
+    draw(boards).savefig(output, format="png", dpi=110)
+    return output.getvalue()
+
+
+def draw(boards: Sequence[TunedBoard]) -> Figure:
+    """The same as a figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,9 +36,7 @@ def picture(boards: Sequence[TunedBoard]) -> bytes:
     parts = figure.subfigures(len(boards), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, board, each, count in zip(parts, boards, curves, lines, strict=True):
         _draw(part, board, each, count)
-    output = io.BytesIO()
-    figure.savefig(output, format="png", dpi=110)
-    return output.getvalue()
+    return figure
 
 
 def _curves(board: TunedBoard) -> list[tuple[TunedRow, list[tuple[int, float]]]]:

@@ -1,6 +1,7 @@
 // The leaderboard: every number leads to the runs behind it.
 import { useMemo } from "preact/hooks";
 import type { Aggregate } from "./aggregate";
+import { baseOf, type Data } from "./data";
 import { COSTS, costText, metricText, metricTitle, NOTHING, probability, share, short } from "./format";
 import { Checks } from "./parts";
 import { rowAddress, type Shared, useUpdated } from "./shared";
@@ -9,7 +10,7 @@ import { type Column, DataTable } from "./table";
 
 const METRICS = ["accuracy", "f1_macro", "roc_auc", "perplexity", "agreement", "ece"];
 const COST_COLUMNS = ["parameters", "inference_samples_per_s", "train_seconds"];
-const STANDARD = ["pair", "mean", "n", "difference", "holm", "gap", "rank", ...METRICS, ...COST_COLUMNS];
+const STANDARD = ["pair", "mean", "n", "difference", "from", "holm", "gap", "rank", ...METRICS, ...COST_COLUMNS];
 
 export function Leaderboard(shared: Shared) {
   const { data, state, go, metric, mixed, rows, boards } = shared;
@@ -25,7 +26,7 @@ export function Leaderboard(shared: Shared) {
     <>
       {board && <p class="lead"><bdi>{short(board.title, 200)}</bdi>: <bdi>{short(board.headline, 300)}</bdi></p>}
       <p class="lead" role="status" aria-live={useUpdated(data) ? "off" : "polite"}>
-        {rows.length.toLocaleString("en")} row{rows.length === 1 ? "" : "s"}; {better} better than {data.baseline} at the same seeds
+        {rows.length.toLocaleString("en")} row{rows.length === 1 ? "" : "s"}; {better} better than {mixedBase(data, rows) ? "what Δ is from" : data.baseline} at the same seeds
         {better > 0 && `, ${sure} of them also after correction for the number of rows`}.
       </p>
       <Checks label="Columns" summary={`${columns.length} of ${possible.length}`} options={possible.slice(1).map((column) => [column.id, column.title])}
@@ -37,12 +38,14 @@ export function Leaderboard(shared: Shared) {
       )}
       <p class="legend">
         {mixed ? "main metric" : metricTitle(data, metric)}: test split, mean ± half-width of the 95% t interval over n runs{mixed ? "" : data.metrics[metric]?.higher === false ? ", lower is better" : ", higher is better"}. Δ: mean difference at the same seeds with its paired 95% interval; ✔ and ✘: that interval lies on the better, or worse, side of 0 (each row by
-        itself: by chance alone, one row in 40). p: paired t-test, corrected for the rows of its board (Holm). gap recovered: Δ as a share of teacher − {data.baseline}.
+        itself: by chance alone, one row in 40). p: paired t-test, corrected for the rows of its board (Holm). gap recovered: Δ as a share of teacher − {mixedBase(data, rows) ? "what Δ is from" : data.baseline}.
       </p>
       {board && board.notes.length > 0 && <ul class="notes">{board.notes.map((note) => <li key={note}><bdi>{short(note, 400)}</bdi></li>)}</ul>}
     </>
   );
 }
+
+const mixedBase = (data: Data, rows: Aggregate[]) => rows.some((row) => row.difference !== null && baseOf(data, row.row) !== data.baseline);
 
 const boardThenRank = ({ data }: Shared) => (a: Aggregate, b: Aggregate) =>
   data.rows[a.row].board - data.rows[b.row].board || (a.rank ?? Infinity) - (b.rank ?? Infinity) || (data.rows[a.row].label < data.rows[b.row].label ? -1 : 1);
@@ -53,6 +56,7 @@ function columnsOf({ data, state, metric, metricOf, mixed, rows }: Shared, sever
   const to = (row: Aggregate) => address(state, { row: rowAddress(data, row.row) });
   const link = (row: Aggregate, text: string) => (text === NOTHING ? text : <a href={to(row)} tabIndex={-1}>{text}</a>);
   const metrics = [...METRICS, ...Object.keys(data.metrics).filter((name) => !METRICS.includes(name))].filter((name) => (mixed || name !== metric) && data.metrics[name]);
+  const mixedBases = mixedBase(data, rows);
   const found: Column<Aggregate>[] = [
     {
       id: "label", title: "method", left: true, value: (row) => data.rows[row.row].label,
@@ -62,7 +66,8 @@ function columnsOf({ data, state, metric, metricOf, mixed, rows }: Shared, sever
     { id: "family", title: "family", left: true, value: (row) => data.rows[row.row].family, cell: (row) => <bdi>{short(data.rows[row.row].family, 40) || NOTHING}</bdi> },
     { id: "mean", title: mixed ? "main metric" : short(metricTitle(data, metric), 40), descendingFirst: higher, value: (row) => row.mean, cell: (row) => <>{link(row, meanText(data, own(row), row))}{mixed && <span class="unit"> {short(metricTitle(data, own(row)), 20)}</span>}</> },
     { id: "n", title: "n", explain: "runs that the mean is over, of all", value: (row) => row.n, cell: (row) => link(row, row.n === row.total ? String(row.n) : `${row.n}/${row.total}`) },
-    { id: "difference", title: `Δ vs ${short(data.baseline, 20)} (95% CI)`, descendingFirst: higher, value: (row) => row.difference, cell: (row) => <>{link(row, differenceText(data, own(row), row.difference, row.differenceHalf))}{mark(row)}</> },
+    { id: "difference", title: mixedBases ? "Δ (95% CI)" : `Δ vs ${short(data.baseline, 20)} (95% CI)`, descendingFirst: higher, value: (row) => row.difference, cell: (row) => <>{link(row, differenceText(data, own(row), row.difference, row.differenceHalf))}{mark(row)}</> },
+    { id: "from", title: "Δ from", explain: "the undistilled row that was given the same, where there is one", left: true, value: (row) => (mixedBases && row.difference !== null ? baseOf(data, row.row) : null), cell: (row) => (row.difference === null ? NOTHING : <bdi>{short(baseOf(data, row.row), 40)}</bdi>) },
     { id: "holm", title: "p (Holm)", explain: "paired t-test, corrected for the rows of the board", value: (row) => row.holm, cell: (row) => link(row, probability(row.holm)) },
     { id: "effect", title: "effect size", explain: "Cohen's d of the paired differences", descendingFirst: higher, value: (row) => row.effect, cell: (row) => link(row, row.effect === null ? NOTHING : row.effect.toFixed(2)) },
     { id: "kd", title: `Δ vs ${data.reference} (95% CI)`, descendingFirst: higher, value: (row) => row.kdDifference, cell: (row) => link(row, differenceText(data, own(row), row.kdDifference, row.kdHalf)) },

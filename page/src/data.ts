@@ -47,6 +47,12 @@ export interface Details {
   accuracy_interval?: [number, number]; versus?: { only_this: number; only_baseline: number; p_value: number };
 }
 
+/** What the difference of a row is from: the undistilled row that was given the same, where there is one. */
+export function baseOf(data: Data, row: number): string {
+  const { base } = data.rows[row];
+  return base === null || data.rows[base].method === data.baseline ? data.baseline : data.rows[base].label;
+}
+
 async function unpacked(text: string): Promise<any> {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { across } from "./across";
 import type { Aggregate } from "./aggregate";
 import { type Band, color, type Difference, forest, learning, pareto, ranksPlot } from "./charts";
-import type { Data, Details } from "./data";
+import { baseOf, type Data, type Details } from "./data";
 import { COSTS, metricTitle, probability, share, short } from "./format";
 import { Checks, Figure, Select } from "./parts";
 import { rowAddress, type Shared, theBoard } from "./shared";
@@ -28,15 +28,16 @@ export function Differences(shared: Shared) {
   const { members, line, metric } = useOneBoard(shared);
   const percent = data.metrics[metric]?.percent ? 100 : 1;
   const higher = data.metrics[metric]?.higher ?? true;
-  const found: Difference[] = members
-    .filter((row) => row.difference !== null && row.differenceHalf !== null)
+  const compared = members.filter((row) => row.difference !== null && row.differenceHalf !== null);
+  const found: Difference[] = [...compared]
     .sort((a, b) => (higher ? b.difference! - a.difference! : a.difference! - b.difference!))
     .slice(0, MOST)
     .map((row) => ({
       label: short(data.rows[row.row].label, 44), mean: percent * row.difference!, low: percent * (row.difference! - row.differenceHalf!),
       high: percent * (row.difference! + row.differenceHalf!), sure: row.holm !== null && row.holm < 0.05, better: row.better === true,
     }));
-  const title = `Δ ${metricTitle(data, metric)} from ${data.baseline}`;
+  const bases = [...new Set(compared.map((row) => short(baseOf(data, row.row), 40)))];
+  const title = `Δ ${metricTitle(data, metric)} from ${bases.length > 1 ? "the undistilled row that was given the same" : (bases[0] ?? data.baseline)}`;
   return (
     <>
       {line}

@@ -1,6 +1,7 @@
 // The runs behind one row of a leaderboard.
 import { bandsOf, useDetails } from "./plots";
 import { learning } from "./charts";
+import { baseOf } from "./data";
 import { differenceText, meanText } from "./board";
 import { metricText, metricTitle, probability, share, short } from "./format";
 import { Figure, Settings } from "./parts";
@@ -25,7 +26,7 @@ export function RowView({ data, state, metricOf, all }: Shared) {
       <p class="lead"><bdi>{short(data.boards[row.board].title, 200)}</bdi>; <bdi>{short(data.boards[row.board].headline, 300)}</bdi></p>
       <dl class="tiles">
         <div><dt>{metricTitle(data, metric)}</dt><dd>{meanText(data, metric, found)}</dd></div>
-        <div><dt>Δ vs {data.baseline}</dt><dd>{differenceText(data, metric, found.difference, found.differenceHalf)}</dd></div>
+        <div><dt>Δ vs <bdi>{short(baseOf(data, at), 80)}</bdi></dt><dd>{differenceText(data, metric, found.difference, found.differenceHalf)}</dd></div>
         <div><dt>p, corrected (Holm)</dt><dd>{probability(found.p)}, {probability(found.holm)}</dd></div>
         <div><dt>Δ vs {data.reference}</dt><dd>{differenceText(data, metric, found.kdDifference, found.kdHalf)}</dd></div>
         <div><dt>gap recovered</dt><dd>{share(found.gap)}</dd></div>
@@ -38,7 +39,7 @@ export function RowView({ data, state, metricOf, all }: Shared) {
             <tr>
               <th scope="col" class="left">seed</th>{folds && <th scope="col">fold</th>}<th scope="col" class="left">status</th>
               {shown.map((name) => <th scope="col" key={name}>{short(metricTitle(data, name), 40)}</th>)}
-              <th scope="col">training s</th><th scope="col" title="items that this run alone has right, and the baseline's run at the same seed alone">right alone : {data.baseline} alone (McNemar p)</th>
+              <th scope="col">training s</th><th scope="col" title="items that this run alone has right, and the baseline's run at the same seed alone">right alone : <bdi>{short(baseOf(data, at), 40)}</bdi> alone (McNemar p)</th>
             </tr>
           </thead>
           <tbody>

@@ -1,6 +1,6 @@
 // One run: its numbers, its curves, and how to repeat it.
 import { confusionPlot, curvePlot, learning, reliabilityPlot } from "./charts";
-import { commandOf, type Curve } from "./data";
+import { baseOf, commandOf, type Curve } from "./data";
 import { COSTS, costText, metricText, metricTitle, moment, probability, short } from "./format";
 import { Command, Figure, Settings } from "./parts";
 import { bandsOf, Legend, useDetails } from "./plots";
@@ -50,7 +50,7 @@ export function RunView({ data, state }: Shared) {
         </table>
       </div>
       {ends && <p class="legend">Accuracy: with Wilson's 95% interval over its {details!.items} test items, for this one model.</p>}
-      {versus && <p class="lead">Beside {data.baseline} at the same seed: only this run has {items(versus.only_this)} right, only {data.baseline} {items(versus.only_baseline)}; McNemar p = {probability(versus.p_value)}.</p>}
+      {versus && <p class="lead">Beside <bdi>{short(baseOf(data, runs.row[at]), 80)}</bdi> at the same seed: only this run has {items(versus.only_this)} right, only the other {items(versus.only_baseline)}; McNemar p = {probability(versus.p_value)}.</p>}
       {all && !details && !data.live && <p class="warning">This file holds no curves of this run. A smaller part of the results has them all: kdbench report DIR --format html -k '{short(board.dataset, 60)}'</p>}
       <div class="grid">
         {validation.map((name) => <Figure key={name} title={`${name} by epoch`} on={[details]} draw={(width) => learning(width, bandsOf([details!], name, name, 0), name)} describe={details?.selected == null ? "" : `Epoch ${details.selected} was chosen on validation.`} />)}

@@ -32,4 +32,5 @@ def kdbench_register_methods(register):
             "the teacher's embedding of the source, from the source and from the target language",
         ),
     ):
-        register(name, f"kdbench_crossmodal.{target}", family="cross-modal", source=source, summary=summary)
+        twins = {"given": ("labelled",), "undistilled": {"weight": 0}} if name == "cross_soft" else {}
+        register(name, f"kdbench_crossmodal.{target}", family="cross-modal", source=source, summary=summary, **twins)

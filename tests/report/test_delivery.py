@@ -97,6 +97,7 @@ def test_both_commands_print_the_same_table(directory):
     [
         (("--watch", "--format", "csv"), "does not go with --format csv"),
         (("--watch", "--output", "page.html"), "does not go with --output"),
+        (("--watch", "--plots", "pictures"), "does not go with --plots"),
         (("--watch", "--format", "html", "--output", "page.html"), "does not go with --output"),
         (("--port", "8000"), "--port is where --watch serves"),
         (("--watch", "-k", "and and"), "is not an expression"),

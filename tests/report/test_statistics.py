@@ -22,7 +22,7 @@ def test_the_mean_interval_is_scipys(sample, confidence):
     assert interval.std == pytest.approx(np.std(sample, ddof=1), abs=1e-12)
     if len(set(sample)) > 1:
         low, high = stats.t.interval(confidence, len(sample) - 1, loc=np.mean(sample), scale=stats.sem(sample))
-        assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9, abs=1e-12)
+        assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-10, abs=1e-12)
     else:
         assert interval.std == interval.half_width == 0
 
@@ -33,7 +33,7 @@ def test_the_paired_interval_is_that_of_scipys_paired_t_test(counts, confidence)
     interval = paired_interval(zip(first.tolist(), second.tolist(), strict=True), confidence)
     if len({a - b for a, b in counts}) > 1:
         expected = stats.ttest_rel(first, second).confidence_interval(confidence)
-        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=1e-9, abs=1e-12)
+        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=1e-10, abs=1e-12)
     else:
         assert interval.std == interval.half_width == 0
 
@@ -71,7 +71,7 @@ def test_no_values_have_no_mean():
 
 @given(st.integers(1, 200), confidences)
 def test_the_quantile_is_scipys(degrees, confidence):
-    assert t_quantile(degrees, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, degrees), rel=1e-9)
+    assert t_quantile(degrees, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, degrees), rel=1e-10)
 
 
 def test_the_interval_covers_the_true_mean_as_often_as_it_says():

@@ -15,6 +15,7 @@ import msgspec
 from kdbench.collector import without_collector
 from kdbench.errors import UnknownName
 from kdbench.records import Summary
+from kdbench.report.baselines import Twins
 from kdbench.report.leaderboard import leaderboards
 from kdbench.report.live.following import Clock, FollowedStore, FollowedTimings
 from kdbench.report.page.details import row_details
@@ -39,6 +40,7 @@ class Shown:
         chosen: whether a combo's runs are shown.
         families: of methods by name.
         lower_is_better: metrics of plugins for which a smaller value is better.
+        twins: what methods declare of undistilled rows (kdbench.report.baselines).
     """
 
     metric: str | None = None
@@ -46,6 +48,7 @@ class Shown:
     chosen: Callable[[str], bool] = lambda _: True
     families: Mapping[str, str] = field(default_factory=dict)
     lower_is_better: Collection[str] = ()
+    twins: Mapping[str, Twins] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,9 @@ class Snapshots:
         shown = self._shown
         summaries: list[Summary] = [each for each in self._runs.summaries if shown.chosen(each.combo)]
         try:
-            boards = leaderboards(summaries, metric=shown.metric, lower_is_better=shown.lower_is_better)
+            boards = leaderboards(
+                summaries, metric=shown.metric, lower_is_better=shown.lower_is_better, twins=shown.twins
+            )
         except UnknownName as error:  # no run has the metric, so far
             problems.append(str(error))
             summaries, boards = [], []

@@ -12,10 +12,11 @@ import msgspec
 
 from kdbench.records import Summary
 from kdbench.report.cells import headline
-from kdbench.report.grouping import RowRuns, group, rows_of
+from kdbench.report.grouping import RowRuns, members_of_boards, rows_of
 from kdbench.report.labels import row_labels
-from kdbench.report.leaderboard import BATCH, COST_REFERENCE, Leaderboard
+from kdbench.report.leaderboard import COST_REFERENCE, Leaderboard
 from kdbench.report.page.packing import Interned, column
+from kdbench.report.rows import BATCH
 from kdbench.report.statistics import CONFIDENCE, t_quantile
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def overview(
         lower_is_better: metrics of plugins for which a smaller value is better.
     """
     records = [summary for summary in summaries if not summary.trial]
-    groups = group(records)
-    members = [found for identity in sorted(groups) for _, found in sorted(groups[identity].items())]
+    members = members_of_boards(records)
     found = Overview({})
     table = _Runs(len(records))
     rows: list[dict[str, Any]] = []
@@ -70,16 +70,17 @@ def overview(
         labels = row_labels([row.first for row in by_row])
         kept.append(_board(board, [r for row in by_row for r in row.by_seed.values()]))
         at = {id(row): len(rows) + number for number, row in enumerate(by_row)}
-        standard = {
-            method: {row.recipe_key: row for row in by_row if row.first.method == method and not row.first.overrides}
-            for method in (board.baseline, COST_REFERENCE)
+        references = {
+            row.recipe_key: row for row in by_row if row.first.method == COST_REFERENCE and not row.first.overrides
         }
+        by_label = dict(zip(labels, by_row, strict=True))
+        compared = {row.label: by_label.get(row.difference_from or "") for row in board.rows}
         for label, row in zip(labels, by_row, strict=True):
-            base, reference = (standard[name].get(row.recipe_key) for name in (board.baseline, COST_REFERENCE))
+            base, reference = compared[label], references.get(row.recipe_key)
             table.add(row, len(rows))
             rows.append(_row(row, label, place, families) | {"base": at.get(id(base)), "ref": at.get(id(reference))})
             found.run_ids.append([r.run_id for r in row.by_seed.values()])
-            others = base.by_seed if base is not None and base is not row else {}
+            others = base.by_seed if base is not None else {}
             found.baselines.append({r.run_id: others[p].run_id for p, r in row.by_seed.items() if p in others})
     names = sorted({name for r in records for name in r.metrics})
     found.content = {

@@ -1,0 +1,1 @@
+"""The leaderboards as pictures, PNG and SVG; matplotlib draws them."""
