@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from report_runs import a_run
 
 from kdbench.predictions import pack_arrays
 from kdbench.records import Record, encode
+from kdbench.report.baselines import Twins
 from kdbench.report.leaderboard import leaderboards
 from kdbench.report.page.document import render_page
 from kdbench.store import Store
@@ -70,9 +72,11 @@ def keep(store: Store, run: Record, arrays: dict[str, np.ndarray] | None = None)
         (place / "predictions.npz").write_bytes(pack_arrays(arrays))
 
 
-def write_page(directory: Path, store: Store | None = None, records: list[Record] | None = None) -> Path:
+def write_page(
+    directory: Path, store: Store | None = None, records: list[Record] | None = None, twins: Mapping[str, Twins] = {}
+) -> Path:
     """The page of a store, or of records alone, as a file."""
     summaries = store.summaries() if store is not None else records
     path = directory / "page.html"
-    path.write_text(render_page(summaries, leaderboards(summaries), store, families=FAMILIES), "utf-8")
+    path.write_text(render_page(summaries, leaderboards(summaries, twins=twins), store, families=FAMILIES), "utf-8")
     return path

@@ -10,6 +10,7 @@ from chromium import axe, launched, serious, visit
 from page_runs import FAMILIES, METHODS, fill, record, write_page
 
 from kdbench.report.across import across
+from kdbench.report.baselines import Twins
 from kdbench.report.leaderboard import leaderboards
 from kdbench.store import Store
 
@@ -265,3 +266,22 @@ def test_boards_of_different_main_metrics_each_show_their_own(browser, tmp_path)
             for row in boards[dataset].rows:
                 assert float(shown[row.label]["mean"]) == pytest.approx(row.mean, rel=1e-10)
                 assert float(shown[row.label]["rank"]) == row.rank
+
+
+def test_a_row_that_is_not_compared_with_scratch_says_with_what(browser, tmp_path):
+    kinds = {"scratch": {}, "kd": {"labelled": 0.1}, "fitnet": {"labelled": 0.1, "weight": 0}}
+    records = [
+        record(m, s, "data0", 0.6 + p / 50 + s**2 / 100, params=kinds[m], overrides=kinds[m], run_id=f"{m}{s}")
+        for p, m in enumerate(kinds) for s in range(3)
+    ]  # fmt: skip
+    for each in records:
+        each.method = "kd" if each.method == "fitnet" else each.method
+    twins = {"kd": Twins(given=("labelled",), undistilled={"weight": 0})}
+    given, twin = "kd(labelled=0.1)", "kd(labelled=0.1, weight=0)"
+    with visit(browser, write_page(tmp_path, records=records, twins=twins)) as v:
+        shown = v.rows()
+        named = dict(zip(v.order(), v.page.locator("td[data-column=from]").all_text_contents(), strict=True))
+        assert named == {"scratch": "–", given: twin, twin: "scratch"}
+        assert float(shown[given]["difference"]) == pytest.approx(-1 / 50, abs=1e-9)
+        v.page.get_by_role("link", name=given, exact=True).click()
+        v.page.get_by_text(f"Δ vs {twin}").wait_for()
