@@ -133,14 +133,13 @@ def table(kernels: Sequence[Kernel]) -> str:
 def compile_all(nvcc: str, arches: Sequence[str], sources: Sequence[Path], workers: int) -> list[Compiled]:
     """Compile each source for each architecture; what needs torch's headers, which is host code alone, for one."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-        includes = {source: _includes(source) for source in sources}  # here, for an import is not a thread's business
 
         def one(job: tuple[Path, str]) -> Compiled:
             source, arch = job
             command = [
                 nvcc,
                 *FLAGS,
-                *includes[source],
+                *_includes(source),
                 f"-gencode=arch=compute_{arch},code=sm_{arch}",
                 "-c",
                 str(source),

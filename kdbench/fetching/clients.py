@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from kdbench.durable import reason
@@ -65,8 +65,21 @@ def download(source: Source, scratch: Path, report: Report = lambda _: None) -> 
     return archives[0]
 
 
+def _has_pip() -> bool:
+    """Whether this interpreter has pip.
+
+    The import system is not asked: setuptools notices that, steps back for pip, and cannot be imported any more in this
+    process, nor can torch's compiler of extensions.
+    """
+    try:
+        distribution("pip")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _pip(source: Source, into: Path, work: Path) -> _Call:
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         raise ClientMissing(
             f"{source} cannot be fetched", f"{sys.executable} has no pip", "python -m ensurepip, then again"
         )

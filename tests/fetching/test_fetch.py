@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import msgspec
@@ -27,10 +28,16 @@ def left(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("*") if path.is_file() and path.parent.name != "locks"]
 
 
-def in_a_process(source: kdbench.Source, **options):
+def distribution_without_pip(name: str):
+    if name == "pip":
+        raise PackageNotFoundError(name)
+    return distribution(name)
+
+
+def in_a_process(source: kdbench.Source, then: str = "", **options):
     code = (
         "import sys, msgspec, kdbench; from kdbench.fetching.fetch import fetch; "
-        "print(fetch(msgspec.json.decode(sys.argv[1], type=kdbench.Source)))"
+        f"print(fetch(msgspec.json.decode(sys.argv[1], type=kdbench.Source))); {then}"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, msgspec.json.encode(source).decode()], stdout=subprocess.PIPE, text=True, **options
@@ -193,6 +200,20 @@ class TestPip:
         fetch(source)
         assert (kdbench.source_path(source) / "words-1.0/words/pos.txt").read_bytes() == b"good"
         assert not (tmp_path / "ran").exists()
+
+    def test_the_process_can_compile_extensions_afterwards(self, index):
+        metadata = b"Metadata-Version: 2.1\nName: words\nVersion: 1.0\n"
+        content = tgz({"words-1.0/PKG-INFO": metadata, "words-1.0/setup.py": b""})
+        index.publish("words", "words-1.0.tar.gz", content)
+        source = kdbench.Source("pypi", "words", "1.0", sha256=sha256(content), files=("words-1.0/*",))
+        process = in_a_process(source, then="import setuptools")
+        assert process.communicate()[0] == "True\n"
+        assert process.returncode == 0
+
+    def test_without_pip(self, monkeypatch):
+        monkeypatch.setattr("kdbench.fetching.clients.distribution", distribution_without_pip)
+        with pytest.raises(ClientMissing, match=r"(?s)has no pip.*ensurepip"):
+            fetch(kdbench.Source("pypi", "words", "1.0", sha256="0" * 64, files=("*",)))
 
     def test_another_file_than_the_pinned_one(self, index, cache):
         content = tgz({"words-1.0/setup.py": b""})
