@@ -12,16 +12,25 @@ import click
 from kdbench.catalog import Catalog
 from kdbench.durable import reason, replace_file
 from kdbench.errors import UsageError
+from kdbench.metric_info import lower_is_better
 from kdbench.plan import NotRun
 from kdbench.records import Summary
+from kdbench.report.baselines import declared_twins
 from kdbench.report.formats import check_format, render, render_html
-from kdbench.report.leaderboard import Leaderboard
+from kdbench.report.leaderboard import Leaderboard, leaderboards
 from kdbench.report.page.timing_view import TimingFile
 from kdbench.report.parquet import check_parquet, render_parquet
 from kdbench.store import Store
 
 PARQUET, HTML = "parquet", "html"
 """The format that is not text; the one that is for a browser."""
+
+
+def boards_of(summaries: Sequence[Summary], catalog: Catalog, metric: str | None) -> list[Leaderboard]:
+    """`leaderboards`, with what plugins declare of their metrics and methods. Raises: UnknownName."""
+    return leaderboards(
+        summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
+    )
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kdbench.catalog import Catalog
 from kdbench.collector import without_collector
-from kdbench.commands.delivery import HTML, Delivery
+from kdbench.commands.delivery import HTML, Delivery, boards_of
 from kdbench.errors import RecordError, UnknownName, UsageError
 from kdbench.expression import compile_expression
 from kdbench.records import Summary
-from kdbench.report.leaderboard import Leaderboard, leaderboards
+from kdbench.report.leaderboard import Leaderboard
 from kdbench.store import Store
 
 
@@ -36,8 +36,6 @@ def report_command(
     Raises: UsageError for a format that is not there, bytes asked for on a terminal, a file or folder that cannot be
     written, timings that are none, or plots without matplotlib.
     """
-    from kdbench.metric_info import lower_is_better
-    from kdbench.report.baselines import declared_twins
     from kdbench.report.page.timing_view import read_timing_files
 
     form = form or "table"
@@ -53,9 +51,7 @@ def report_command(
         summaries = read_summaries(directory, warn)
         if expression is not None:
             summaries = _matching(summaries, expression)
-        boards = leaderboards(
-            summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
-        )
+        boards = boards_of(summaries, catalog, metric)
         delivery.deliver(boards, summaries, Store.open(directory, create=False), warn, timings=files)
     if plots is not None:
         _write_plots(boards, summaries, directory, plots, warn)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kdbench.commands.delivery import Delivery
+from kdbench.commands.delivery import Delivery, boards_of
 from kdbench.commands.execution import check_metric, make_execution, make_repeats, terminable
 from kdbench.job import HookedEvents, carry_out, remaining, with_data
 from kdbench.kernel_build.prepare import prepare_kernels
@@ -93,12 +93,5 @@ def _deliver_leaderboard(
     store: Store,
     warn: Callable[[str], None],
 ) -> None:
-    from kdbench.metric_info import lower_is_better
-    from kdbench.report.baselines import declared_twins
-    from kdbench.report.leaderboard import leaderboards
-
-    catalog = delivery.catalog
-    boards = leaderboards(
-        summaries, metric=metric, lower_is_better=lower_is_better(catalog), twins=declared_twins(catalog)
-    )
+    boards = boards_of(summaries, delivery.catalog, metric)
     delivery.deliver(boards, summaries, store, warn, not_run=not_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def choose_baselines(rows: Sequence[RowRuns], baseline: str, twins: Mapping[str,
         baseline: the method that is compared with: undistilled, and given everything.
         twins: what methods declare, by name.
     """
-    plain = {row.recipe_key: row for row in rows if row.first.method == baseline and not row.first.overrides}
+    plain = with_defaults(rows, baseline)
     apart = {id(row) for row in rows if _learns_nothing_from_the_teacher(row, twins)}
     undistilled: dict[tuple[bytes, bytes], RowRuns] = {}
     for row in sorted((row for row in rows if id(row) in apart), key=lambda row: (len(row.first.overrides), row.key)):
@@ -67,6 +67,11 @@ def choose_baselines(rows: Sequence[RowRuns], baseline: str, twins: Mapping[str,
         chosen = same or plain.get(row.recipe_key)
         found.append(None if chosen is None or chosen is row else Baseline(chosen, given == _given(chosen, twins)))
     return found
+
+
+def with_defaults(rows: Iterable[RowRuns], method: str) -> dict[bytes, RowRuns]:
+    """A method's row with its default parameters, by recipe and its settings."""
+    return {row.recipe_key: row for row in rows if row.first.method == method and not row.first.overrides}
 
 
 def _learns_nothing_from_the_teacher(row: RowRuns, twins: Mapping[str, Twins]) -> bool:

@@ -10,14 +10,13 @@ from kdbench.errors import UnknownName
 from kdbench.metric_info import METRICS, metric_format
 from kdbench.names import did_you_mean
 from kdbench.records import Summary
-from kdbench.report.baselines import Twins, choose_baselines
+from kdbench.report.baselines import Twins, choose_baselines, with_defaults
 from kdbench.report.grouping import group, rows_of
 from kdbench.report.labels import board_title, row_labels, settings_text
 from kdbench.report.notes import board_notes
 from kdbench.report.published import published_notes
 from kdbench.report.rows import Row, corrected, make_row, median_count, ranked
 from kdbench.report.statistics import mean_interval
-from kdbench.statistics import holm
 
 PRIMARY_METRIC, BASELINE = "accuracy", "scratch"
 COST_REFERENCE = "kd"
@@ -120,8 +119,7 @@ def _leaderboard(
     info = METRICS.get(metric)
     higher = info.higher_is_better if info else metric.partition(":")[0] not in lower_is_better
     runs, repeated = rows_of(records, metric)
-    baselines = {row.recipe_key: row for row in runs if row.first.method == baseline and not row.first.overrides}
-    references = {row.recipe_key: row for row in runs if row.first.method == COST_REFERENCE and not row.first.overrides}
+    baselines, references = with_defaults(runs, baseline), with_defaults(runs, COST_REFERENCE)
     counted = [r for row in runs for r in row.by_seed.values()]
     teachers = _teachers(counted, metric)
     teacher = mean_interval(teachers)
@@ -129,7 +127,7 @@ def _leaderboard(
     labels = row_labels([row.first for row in runs])
     compared = choose_baselines(runs, baseline, twins)
     label_of = {id(row): label for row, label in zip(runs, labels, strict=True)}
-    rows = [
+    rows = corrected([
         make_row(
             row,
             label,
@@ -141,7 +139,7 @@ def _leaderboard(
             higher=higher,
         )
         for row, label, other in zip(runs, labels, compared, strict=True)
-    ]
+    ])  # fmt: skip
     first = records[0]
     bases = {id(row) for row in [*baselines.values(), *(other.runs for other in compared if other is not None)]}
     own = [r for row in baselines.values() for r in row.by_seed.values()] or [
@@ -169,7 +167,7 @@ def _leaderboard(
         teacher_range=(min(teachers), max(teachers)) if len(teachers) > 1 else None,
         teacher_parameters=median_count(r.cost.teacher_parameters for r in counted),
         student_parameters=median_count(r.cost.parameters for r in own),
-        rows=ranked(corrected(rows), higher),
+        rows=ranked(rows, higher),
         notes=board_notes(
             records=[r for r in counted if r.status == "ok"],
             seeds=[frozenset(row.values) for row in runs if row.values],
@@ -189,7 +187,7 @@ def _leaderboard(
                 if other is not None and other.runs.first.method != baseline
             ],
             compressed=[row.label for row in rows if row.student_source == "teacher"],
-            supported=[p for row, p in zip(rows, holm([row.p_value for row in rows]), strict=True) if row.better and p],
+            supported=[row.p_holm for row in rows if row.better and row.p_holm],
             unfinished=any(0 < row.n < row.total for row in rows),
             folds=first.folds,
             versions=versions,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from report_runs import a_run
 
+from kdbench import store as store_module
 from kdbench.records import Record
 
 settings.register_profile("untimed", deadline=None)
@@ -25,3 +27,17 @@ def runs() -> Callable[..., list[Record]]:
         return [a_run(method, seed, value, **changes) for seed, value in enumerate(values)]
 
     return make
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """The runs whose records were read."""
+    names: list[str] = []
+    whole = store_module.decode
+
+    def watched(data, kind, *, name, fix):
+        names.append(Path(name).parent.name)
+        return whole(data, kind, name=name, fix=fix)
+
+    monkeypatch.setattr(store_module, "decode", watched)
+    return names

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -16,7 +15,6 @@ from page_runs import fill, keep, record
 from report_runs import a_run
 from timing_files import write_timings
 
-from kdbench import store as store_module
 from kdbench.report.live import following
 from kdbench.report.live.following import SCAN_SECONDS, FollowedStore, FollowedTimings
 from kdbench.report.live.snapshots import INTERVAL, REST, Shown, Snapshots
@@ -44,20 +42,6 @@ def store(tmp_path) -> Store:
     for seed in range(3):
         store.write(a_run(seed=seed, value=seed / 10))
     return store
-
-
-@pytest.fixture
-def read(monkeypatch) -> list[str]:
-    """The runs whose records were read."""
-    names: list[str] = []
-    whole = store_module.decode
-
-    def watched(data, kind, *, name, fix):
-        names.append(Path(name).parent.name)
-        return whole(data, kind, name=name, fix=fix)
-
-    monkeypatch.setattr(store_module, "decode", watched)
-    return names
 
 
 def settled(followed: FollowedStore) -> FollowedStore:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from report_runs import a_run
 
-from kdbench import store as store_module
 from kdbench import summary_cache
 from kdbench.errors import RecordError
 from kdbench.store import Store
@@ -22,20 +21,6 @@ def store(tmp_path, monkeypatch) -> Store:
     for seed in range(4):
         store.write(a_run(seed=seed, value=seed / 10))
     return store
-
-
-@pytest.fixture
-def read(monkeypatch) -> list[str]:
-    """The runs whose records were read."""
-    names: list[str] = []
-    whole = store_module.decode
-
-    def watched(data, kind, *, name, fix):
-        names.append(Path(name).parent.name)
-        return whole(data, kind, name=name, fix=fix)
-
-    monkeypatch.setattr(store_module, "decode", watched)
-    return names
 
 
 def kept(tmp_path: Path) -> list[Path]:

@@ -110,9 +110,8 @@ class Snapshots:
             if self._last is None or any(changed):
                 with without_collector():
                     self._last = self._made()
-            took = (
-                0.0 if first else self._processor() - started
-            )  # the first reads everything, and imports what it takes
+            # The first reads everything, and imports what it takes.
+            took = 0.0 if first else self._processor() - started
             self._next_look = self._clock() + max(INTERVAL, REST * took)
             return self._last
 

@@ -15,7 +15,6 @@ from kdbench.durable import reason, replace_file
 from kdbench.errors import StoreError, UsageError
 from kdbench.records import Record, Summary
 from kdbench.report.across import across
-from kdbench.report.cells import one_line
 from kdbench.report.grouping import RowRuns, members_of_boards, rows_of
 from kdbench.report.labels import row_labels
 from kdbench.report.leaderboard import Leaderboard
@@ -26,7 +25,7 @@ from kdbench.report.plots.differences import differences
 from kdbench.report.plots.learning import learning
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.ranks import critical_differences, wins
-from kdbench.report.plots.style import not_drawn, rendered, slug, styled
+from kdbench.report.plots.style import not_drawn, rendered, short, slug, styled
 from kdbench.report.tuned_picture import draw as draw_search
 
 if TYPE_CHECKING:
@@ -188,6 +187,4 @@ def _key(value: Any) -> str:
 
 
 def _of(names: Sequence[str]) -> str:
-    first = one_line(names[0])
-    shown = first if len(first) <= SLUG else first[: SLUG - 1] + "…"
-    return f" of {shown}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return f" of {short(names[0], SLUG)}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.plots.left_out import LeftOut
 from kdbench.report.plots.panels import MOST, best_of, panels
 from kdbench.report.plots.style import BLUE, INK, TITLE, head, short
+from kdbench.report.statistics import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,13 +76,8 @@ def bands(runs: Sequence[Record], name: str) -> Band:
             value, epoch = row.get(name), row.get("epoch")
             if value is not None:
                 values.setdefault(float(place) if epoch is None else epoch, []).append(value)
-    return {epoch: _mean_and_deviation(values[epoch]) for epoch in sorted(values)}
-
-
-def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    mean = math.fsum(values) / len(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return mean, math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else 0.0
+    found = {epoch: mean_interval(values[epoch]) for epoch in sorted(values)}
+    return {epoch: (each.mean, each.std or 0.0) for epoch, each in found.items() if each is not None}
 
 
 def _what(board: Leaderboard, runs: Sequence[Record]) -> str | None:

@@ -18,5 +18,3 @@ def data() -> Bench:
 def deterministic():
     """As the engine asks of torch on a CPU."""
     torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
