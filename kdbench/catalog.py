@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, get_args
 
+import msgspec
+
 from kdbench.combo import Combo
 from kdbench.errors import PluginError, UnknownName
 from kdbench.fetching.sources import Source
@@ -173,6 +175,13 @@ def _check_type(kind: Kind, name: str, plugin: str, value: Any) -> None:
             f"plugin {plugin!r} registered {kind} {name!r} as {value!r}",
             f'it must be {expected}, or a "module:attr" string that names one',
         )
+    if isinstance(value, Recipe | Combo):  # structs check what they are decoded from, not what Python makes them of
+        try:
+            msgspec.convert(msgspec.to_builtins(value), type(value))
+        except (msgspec.ValidationError, TypeError) as error:
+            raise PluginError(
+                f"plugin {plugin!r} registered {kind} {name!r} that cannot be used", str(error)
+            ) from error
 
 
 def _check_twins(name: str, plugin: str, metadata: Mapping[str, Any]) -> None:

@@ -165,6 +165,7 @@ class Pair:
     Attributes:
         dataset: what the student sees of the data.
         batch_size: how many items `loss` sees at most: the recipe's, or one process's share of it (`--devices`).
+        recipe: what the student is to be trained with.
         shared_view: whether the teacher sees the same, so that inputs, and gradients there, compare.
         teacher_dataset: what the teacher sees of the data.
         teacher_recipe: what the teacher was trained with; None where it came trained, or was fitted and not in epochs.
@@ -179,6 +180,7 @@ class Pair:
     batch_size: int = 64
     shared_view: bool = True
     teacher_dataset: DatasetInfo | None = None
+    recipe: Recipe = field(default_factory=Recipe)
     teacher_recipe: Recipe | None = None
     maker: ModelMaker | None = field(default=None, repr=False)
 

@@ -94,9 +94,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Stable hash of what `Method.check` looks at: runs that share it, seeds and folds, are refused together."""
         combo = self.combo
         models = [combo.dataset, combo.teacher, combo.student, combo.teacher_view, combo.student_view]
-        length = [self.recipe.epochs, self.recipe.batch_size, self.devices, self.folds]
-        trained = [combo.teacher_checkpoint, self.teacher_recipe]
-        return _hash([*models, combo.method, self.params, *length, *trained])
+        trained = [self.recipe, self.devices, self.folds, combo.teacher_checkpoint, self.teacher_recipe]
+        return _hash([*models, combo.method, self.params, *trained])
 
     @cached_property
     def teacher_id(self) -> str:

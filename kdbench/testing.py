@@ -192,6 +192,7 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
         epochs,
         _ITEMS // 16,
         batch_size=16,
+        recipe=recipe,
         teacher_recipe=recipe,
         maker=Maker(
             Catalog(), {"student": Side(entries[0], info, inputs[:2]), "teacher": Side(entries[1], info, inputs[:2])}, 0

@@ -94,7 +94,7 @@ class Bench:
         return Pair(
             self.info, *inspected, chosen.epochs, steps_of(chosen, self.train), chosen.batch_size,
             shared_view=self.train.student is self.train.teacher, teacher_dataset=self.teacher_info,
-            teacher_recipe=chosen, maker=Maker(catalog, sides, seed),  # type: ignore[arg-type]
+            recipe=chosen, teacher_recipe=chosen, maker=Maker(catalog, sides, seed),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def trainer(self, method: kdbench.Method, student: Build | None = None, *, seed: int = 1, **recipe: Any) -> Trainer:

@@ -89,6 +89,21 @@ def test_a_bad_registration_is_told_with_its_plugin_and_place(load, call, messag
     assert plugins.catalog.find("method", "mine").plugin == "good"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("lr=-1", "Expected `float` > 0.0 - at `$.lr`"),
+        ("epochs='ten'", "Expected `int`, got `str` - at `$.epochs`"),
+        ("schedule='zigzag'", "Invalid enum value 'zigzag' - at `$.schedule`"),
+    ],
+)
+def test_a_recipe_that_nothing_can_be_trained_with_is_told_with_its_plugin_and_setting(load, recipe, message):
+    hook = "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_recipes(register):\n"
+    (problem,) = load(bad=f"{hook}    register('mine', kdbench.Recipe({recipe}))\n").problems
+    assert "plugin 'bad' registered recipe 'mine' that cannot be used" in problem
+    assert message in problem
+
+
 def test_a_string_that_names_nothing_is_told_when_it_is_used(load):
     hook = "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_methods(register):\n"
     source = hook + "    register('mine', 'no_module:X')\n"

@@ -47,6 +47,7 @@ def make_pair(
         batch_size=batch if batch < 2 * run.devices else batch // run.devices,  # as Peers.share gives them out
         shared_view=dataset.view(combo.student_view) == dataset.view(combo.teacher_view),
         teacher_dataset=teacher_info,
+        recipe=recipe,
         teacher_recipe=run.teacher_recipe if in_epochs else None,
         maker=Maker(
             catalog,

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import kdbench
-from kdbench_compression.integers import Calibration, check_quantisable, refuse_half
+from kdbench_compression.integers import Calibration, check_quantisable
 from kdbench_compression.magnitude import PruneMagnitude
 from kdbench_compression.teacher import soft_targets
 
@@ -39,13 +39,8 @@ class DistilThenQuantise(kdbench.Method):
     calibration: Calibration = 512
 
     def check(self, pair):
-        """Refuse students that cannot be quantised, and machines without integer kernels."""
+        """Refuse students that cannot be quantised, machines without integer kernels, and mixed precision."""
         check_quantisable(self, pair, pair.student.module, self.scheme)
-
-    def fit(self, trainer):
-        """Distil; mixed precision is refused."""
-        refuse_half(self, trainer)
-        super().fit(trainer)
 
     def loss(self, batch, student, teacher):
         """Cross-entropy and soft targets."""

@@ -17,13 +17,8 @@ class QuantDynamic(FromTeacher):
     name = "quant_dynamic"
 
     def check(self, pair):
-        """Refuse models without linear layers, and machines without integer kernels."""
+        """Refuse models without linear layers, machines without integer kernels, and mixed precision."""
         check_quantisable(self, pair, pair.teacher.module, "dynamic")
-
-    def fit(self, trainer):
-        """Nothing is trained; mixed precision is refused."""
-        refuse_half(self, trainer)
-        super().fit(trainer)
 
     def finish(self, trainer):
         """Linear layers in int8."""
@@ -43,13 +38,8 @@ class QuantStatic(FromTeacher):
     calibration: Calibration = 512
 
     def check(self, pair):
-        """Refuse models that cannot be traced or quantised, and machines without integer kernels."""
+        """Refuse models that cannot be traced or quantised, machines without integer kernels, and mixed precision."""
         check_quantisable(self, pair, pair.teacher.module, "static")
-
-    def fit(self, trainer):
-        """Nothing is trained; mixed precision is refused."""
-        refuse_half(self, trainer)
-        super().fit(trainer)
 
     def finish(self, trainer):
         """The model in int8."""
@@ -71,7 +61,8 @@ class QuantAware(FineTuned):
     parallel_fit = False  # each process would see ranges of its own
 
     def check(self, pair):
-        """Refuse models that cannot be traced or quantised, and machines without integer kernels."""
+        """Refuse what quant_static refuses, and a recipe that averages weights over time."""
+        self.refuse_average(pair)
         check_quantisable(self, pair, pair.teacher.module, "aware")
 
     def compressed(self, pair):
@@ -80,24 +71,24 @@ class QuantAware(FineTuned):
 
         return Simulated(self.copied(pair), example(pair))
 
-    def fit(self, trainer):
-        """Train with rounding, in full precision."""
-        self.refuse_average(trainer)
-        refuse_half(self, trainer)
-        super().fit(trainer)
-
     def finish(self, trainer):
         """The model in int8."""
         return trainer.student.converted()
 
 
 def check_quantisable(method, pair, model, kind):
-    """Quantise a copy and run it on zeros; raises `MethodRefused` where that fails, or there is nothing to quantise."""
+    """Quantise a copy and run it on zeros; raises `MethodRefused` where that fails, or there is nothing to quantise.
+
+    Mixed precision is refused too: int8 layers read float32, and training with rounding simulates that.
+    """
     import torch
     from torch import nn
 
     from kdbench_compression import quantised
 
+    precision = pair.recipe.precision
+    if precision != "32-true":
+        raise refusal(method, f"the recipe's precision is {precision}", "--set recipe.precision=32-true")
     device = next(model.parameters()).device
     if device.type != "cpu":
         raise refusal(method, f"torch's int8 kernels are for the CPU; the model is on {device}", "use --device cpu")
@@ -110,12 +101,6 @@ def check_quantisable(method, pair, model, kind):
     except Exception as error:
         why = f"torch cannot quantise it: {type(error).__name__}: {first_line(error)}"
         raise refusal(method, why, "choose another model, or quant_dynamic") from error
-
-
-def refuse_half(method, trainer):
-    """Refuse mixed precision: int8 layers read and simulate rounding of float32."""
-    if trainer.recipe.precision != "32-true":
-        raise refusal(method, f"the recipe's precision is {trainer.recipe.precision}", "--set recipe.precision=32-true")
 
 
 def refusal(method, why, fix):

@@ -25,9 +25,10 @@ class PruneMagnitude(FineTuned):
     ramp: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.5
 
     def check(self, pair):
-        """Refuse a network without weights to prune."""
+        """Refuse a network without weights to prune, and a recipe that averages weights over time."""
         from kdbench_compression.masks import prunable
 
+        self.refuse_average(pair)
         super().check(pair)
         if not prunable(pair.teacher.module):
             raise self.refusal("it has no convolution and no linear layer")
@@ -38,7 +39,6 @@ class PruneMagnitude(FineTuned):
 
     def fit(self, trainer):
         """Prune while training; a training too short for all prunings ends with the last one."""
-        self.refuse_average(trainer)
         self._masks, self._done = None, 0
         super().fit(trainer)
         if not self.may_choose():

@@ -49,11 +49,11 @@ class FromTeacher(kdbench.Method):
         """The error that says why this method cannot serve the pair."""
         return kdbench.MethodRefused(f"method {self.name!r} cannot compress this model", why, fix)
 
-    def refuse_average(self, trainer):
+    def refuse_average(self, pair):
         """Refuse a recipe that scores an average of the weights over time."""
-        if trainer.recipe.ema is not None:
+        if pair.recipe.ema is not None:
             raise self.refusal(
-                f"recipe.ema={trainer.recipe.ema:g} scores an average of weights from before and after compression",
+                f"recipe.ema={pair.recipe.ema:g} scores an average of weights from before and after compression",
                 "--set recipe.ema=null",
             )
 

@@ -31,6 +31,16 @@ class SupervisionTransfer(LayerPairs):
             return ""
         return "features of these shapes cannot be projected onto each other"
 
+    def check(self, pair):
+        """Refuse matching alone where nothing trains the classifier afterwards."""
+        super().check(pair)
+        if self.matching == 1 and not pair.recipe.finetune_epochs:
+            self.refuse(
+                "its classifier would never be trained",
+                "matching is 1, and the recipe has no final fine-tune",
+                "--set recipe.finetune_epochs=20, or --set gupta.matching=0.5",
+            )
+
     def build(self, pair):
         """A projector for each pair of layers."""
         from torch import nn
@@ -42,12 +52,6 @@ class SupervisionTransfer(LayerPairs):
         from msgspec.structs import replace
 
         if self.matching == 1:
-            if not trainer.recipe.finetune_epochs:
-                self.refuse(
-                    "its classifier would never be trained",
-                    "matching is 1, and the recipe has no final fine-tune",
-                    "--set recipe.finetune_epochs=20, or --set gupta.matching=0.5",
-                )
             trainer.recipe = replace(trainer.recipe, select="last")
         trainer.recipe = replace(trainer.recipe, patience=None)  # accuracy stands still while features are matched
         trainer.run_epochs()
