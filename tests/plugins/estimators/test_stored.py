@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -23,6 +26,8 @@ from kdbench_estimators.stored import skops_file
 X, Y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
 INFO = kdbench.DatasetInfo("iris", "multiclass", 3, (4,), 150)
+LIGHTNING = ("lightning==2.6.6", "torchmetrics==1.9.0")
+"""Installed apart: Fabric imports torchmetrics, which takes seconds, in every process that can."""
 
 
 def test_a_skops_file_answers_as_the_estimator(tmp_path):
@@ -194,25 +199,46 @@ def test_a_lightning_checkpoint_makes_its_class_with_its_hyper_parameters(tmp_pa
     assert teacher(torch.from_numpy(X)).equal(made(torch.from_numpy(X)))
 
 
+LIGHTNING_SCRIPT = """
+import sys
+import lightning
+import torch
+import kdbench
+from kdbench_estimators.lightning import checkpoint
+
+
+class Module(lightning.LightningModule):
+    def __init__(self, width: int = 2):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = torch.nn.Linear(4, width)
+        self.head = torch.nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.head(self.net(x))
+
+
+made = Module(5)
+trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True)
+trainer.strategy.connect(made)
+trainer.save_checkpoint("last.ckpt")
+info = kdbench.DatasetInfo("iris", "multiclass", 3, (4,), 150)
+teacher = checkpoint("__main__:Module?ckpt=last.ckpt", info)
+x = torch.randn(9, 4)
+print("equal" if teacher is not made and teacher(x).equal(made(x)) else "different")
+"""
+
+
 def test_a_checkpoint_of_a_real_lightning_module_is_read(tmp_path):
-    lightning = pytest.importorskip("lightning")
-
-    class Module(lightning.LightningModule):
-        def __init__(self, width: int = 2):
-            super().__init__()
-            self.save_hyperparameters()
-            self.net = Net(width)
-
-        def forward(self, x):
-            return self.net(x)
-
-    made = Module(5)
-    trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True)
-    trainer.strategy.connect(made)
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    globals()["Module"] = Module
-    teacher = checkpoint(f"test_stored:Module?ckpt={tmp_path}/last.ckpt", INFO)
-    assert teacher(torch.from_numpy(X)).equal(made(torch.from_numpy(X)))
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "apart"), *LIGHTNING]
+    installed = subprocess.run(install, capture_output=True, text=True)
+    if installed.returncode:
+        pytest.skip(f"Lightning cannot be installed here: {installed.stderr.strip().splitlines()[-1:]}")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "apart"), *filter(None, sys.path)])}
+    ran = subprocess.run(
+        [sys.executable, "-c", LIGHTNING_SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout.splitlines()[-1:] == ["equal"], ran.stderr
 
 
 def test_checkpoints_that_run_code_or_do_not_fit_are_refused_by_name(tmp_path):
