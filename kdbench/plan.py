@@ -108,11 +108,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 @dataclass(frozen=True)
 class NotRun:
-    """A dataset or model that this machine lacks, and the command that gets it."""
+    """A dataset or model that this machine lacks, with the command that gets it; or a combo that is refused."""
 
     name: str
     reason: str
     fix: str
+    refused: bool = False
+
+    def __str__(self) -> str:
+        """`not run: NAME: reason; get it with: FIX`, or `not run: COMBO: reason; FIX`."""
+        fix = self.fix if self.refused or not self.fix else f"get it with: {self.fix}"
+        return f"not run: {self.name}: " + "; ".join(part for part in (self.reason, fix) if part)
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,8 @@ def make_plan(
             run = _resolve(catalog, selected, chosen, repeats)
         except (UnknownName, PluginError, DeviceRefused, MethodRefused) as error:
             broken.append(error)
-            lacking = NotRun(selected.name, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
+            reason = f"{error.what}: {error.why}" if error.why else error.what
+            lacking = NotRun(selected.name, reason, error.fix, refused=True)
         if lacking is None:
             resolved.append(run)
         else:

@@ -131,7 +131,7 @@ def table(kernels: Sequence[Kernel]) -> str:
 
 
 def compile_all(nvcc: str, arches: Sequence[str], sources: Sequence[Path], workers: int) -> list[Compiled]:
-    """Compile each source for each architecture; what needs torch's headers, which is host code alone, for one."""
+    """Compile each source for each architecture; host code, which is the same for all, for the first alone."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
 
         def one(job: tuple[Path, str]) -> Compiled:
@@ -141,7 +141,7 @@ def compile_all(nvcc: str, arches: Sequence[str], sources: Sequence[Path], worke
                 *FLAGS,
                 *_includes(source),
                 f"-gencode=arch=compute_{arch},code=sm_{arch}",
-                "-c",
+                "-c" if arch == arches[0] else "-cubin",
                 str(source),
             ]
             start = time.monotonic()

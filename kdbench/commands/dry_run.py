@@ -45,7 +45,7 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
     for run in plan.runs:
         state = "done" if run.run_id not in pending else "lacks" if run.combo.dataset in lacking else "to run"
         lines.append(f"{'refused' if run.run_id in refused else state:7} {run.run_id}  {_title(run)}")
-    lines += [f"not run: {one.name}: {one.reason}; get it with: {one.fix}" for one in (*plan.not_run, *absent)]
+    lines += map(str, (*plan.not_run, *absent))
     reasons = {run.name: refused[run.run_id] for run in plan.runs if run.run_id in refused}
     lines += [f"{name}: {reason}" for name, reason in reasons.items()]
     without = f", {len(refused)} refused" if refused else ""

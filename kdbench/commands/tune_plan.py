@@ -23,7 +23,7 @@ def describe_search(
         if study.budget == 1 and not searched:
             lines.append("  nothing to search: its defaults are its only trial")
         runs += [study.base] * (study.budget * seeds) + final * (2 if study.budget > 1 else 1)
-    lines += [f"not run: {one.name}: {one.reason}; get it with: {one.fix}" for one in not_run]
+    lines += map(str, not_run)
     trials = sum(study.budget for study, _ in studies) * seeds
     lines.append(f"{trials} runs of trials, then up to {len(runs) - trials} final runs")
     if runs:

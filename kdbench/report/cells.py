@@ -149,10 +149,8 @@ def errors(board: Leaderboard) -> Iterator[str]:
 
 
 def not_run_lines(not_run: Sequence[NotRun]) -> Iterator[str]:
-    """`not run: NAME: reason; get it with: FIX`."""
-    for each in not_run:
-        fix = f"; get it with: {each.fix}" if each.fix else ""
-        yield one_line(f"not run: {each.name}: {each.reason}{fix}")
+    """Each in a line."""
+    return map(one_line, map(str, not_run))
 
 
 def count(number: float) -> str:

@@ -147,8 +147,8 @@ def remarks(board: TunedBoard) -> Iterator[str]:
     if idle:
         yield one_line(f"{', '.join(idle)}: nothing to search; the defaults are the only trial")
     for row in board.rows:
-        if row.unfinished:
-            first = next(trial for trial in row.trials if trial.value is None)
+        first = next((trial for trial in row.trials if trial.value is None), None)
+        if first is not None and first.error != row.error:  # a method that is refused says so once
             yield one_line(
                 f"{row.label}: {row.unfinished} of {row.budget} trials did not end well, the first of them trial"
                 f" {first.number}: {first.error}"

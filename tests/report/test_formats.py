@@ -79,6 +79,9 @@ def test_what_did_not_run_is_told_with_the_way_to_get_it(boards):
         line = "not run: digits/timm:x->small/kd: timm is not installed; get it with: pip install 'kdbench[timm]'"
         assert line in render(boards, form, width=200, not_run=[MISSING])
         assert line in render([], form, width=200, not_run=[MISSING])
+        refused = NotRun("digits/big->small/gkd", "it serves other tasks", "drop it with -k 'not gkd'", refused=True)
+        line = "not run: digits/big->small/gkd: it serves other tasks; drop it with -k 'not gkd'"
+        assert line in render([], form, width=200, not_run=[refused])
     assert json.loads(render([], "json", not_run=[MISSING]))["not_run"][0]["fix"] == MISSING.fix
 
 

@@ -9,6 +9,7 @@ import math
 import statistics
 
 import pytest
+from msgspec import structs
 from scipy import stats
 from searches import ended, executor, failed, studies
 
@@ -101,6 +102,15 @@ def test_the_table_shows_both_columns_and_the_curves(results):
     assert "scratch: nothing to search; the defaults are the only trial" in text
     assert "trials did not end well, the first of them trial" in text
     assert "not run: mnist: no data; get it with: get it" in text
+
+
+def test_what_refused_every_trial_and_the_final_runs_is_told_once(results):
+    (board,) = tuned_boards(*results)
+    warm = next(row for row in board.rows if row.label == "warm")
+    trials = tuple(structs.replace(trial, value=None, error="refused: no maps") for trial in warm.trials)
+    refused = structs.replace(warm, trials=trials, error="refused: no maps")
+    text = render_tuned_table([structs.replace(board, rows=(refused,))], width=200)
+    assert text.count("refused: no maps") == 1
 
 
 def test_the_table_fits_a_narrow_terminal(results):

@@ -230,8 +230,8 @@ print("equal" if teacher is not made and teacher(x).equal(made(x)) else "differe
 
 
 def test_a_checkpoint_of_a_real_lightning_module_is_read(tmp_path):
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "apart"), *LIGHTNING]
-    installed = subprocess.run(install, capture_output=True, text=True)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "apart")]
+    installed = subprocess.run([*install, *LIGHTNING], capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"Lightning cannot be installed here: {installed.stderr.strip().splitlines()[-1:]}")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "apart"), *filter(None, sys.path)])}
