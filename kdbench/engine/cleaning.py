@@ -226,8 +226,8 @@ def _check_wholes(
     """Raise InvalidData where parts of one whole are of two official splits or of two groups."""
     first = np.unique(wholes, return_index=True)[1][wholes]
     for what, values in (("official splits", official), ("groups", groups)):
-        apart = np.flatnonzero(values[first] != values) if values is not None else ()
-        if len(apart):
+        apart = [] if values is None else np.flatnonzero(values[first] != values).tolist()
+        if apart:
             raise InvalidData(
                 f"dataset {name!r}: parts of one whole are of two {what}",
                 f"items {first[apart[0]]} and {apart[0]} are of one whole",

@@ -67,11 +67,11 @@ def squad(argument: str) -> kdbench.Data:
     options = read_options(argument)
     made = rows(examples, options.length, options.stride)
     titles = {title: number for number, title in enumerate(dict.fromkeys(e.title for e in examples))}
-    of_row, places = made.layout[:, 0], [str(place) for place in range(options.length)]
+    of_row, names = made.layout[:, 0], [str(place) for place in range(options.length)]
     return kdbench.Data(
         {"words": made.words},
         made.labels,
-        ["no answer", *places] if made.windowed else places,
+        ["no answer", *names] if made.windowed else names,
         task="span-qa",
         split=None if splits is None else np.array(splits)[of_row],
         groups=np.array([titles[example.title] for example in examples])[of_row],

@@ -85,8 +85,8 @@ class Spans:
             loss = cross_entropy(logits.flatten(0, 1), truth.labels.flatten(), reduction="sum") / 2
             return loss, hits, len(found)
         each = cross_entropy(logits.flatten(0, 1), truth.labels.flatten(), reduction="none").view(-1, 2).mean(1)
-        _, whole, sizes = truth.parts[:, 0].unique(return_inverse=True, return_counts=True)
-        return (each / sizes[whole]).sum(), hits, len(found)
+        whole = truth.parts[:, 0]
+        return (each / whole.bincount()[whole]).sum(), hits, len(found)
 
     def answers(self, logits: Tensor, truth: Truth) -> Answers:
         """Two rows of probabilities for each item, first and last; softmax in float64 on the CPU."""

@@ -46,7 +46,7 @@ FILLING = [
     "near",
     "hill",
 ]
-LENGTH, STRIDE, WORDS = 16, 5, 40
+LENGTH, STRIDE, WORDS = 14, 5, 30
 
 
 def article(number: int, words: int = WORDS, least: int = LENGTH) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def write(path: Path, content: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> str:
-    made = [article(number) for number in range(60)] + [article(number, 12, 1) for number in range(60, 70)]
+    made = [article(number) for number in range(50)] + [article(number, 12, 1) for number in range(50, 56)]
     return write(tmp_path_factory.mktemp("squad") / "long.json", made)
 
 
@@ -124,7 +124,7 @@ def test_articles_and_questions_are_in_one_split_with_all_of_their_windows(file)
     for numbers in (data.groups, data.parts[:, 0]):
         seen = [set(numbers[part].tolist()) for part in parts]
         assert len(seen[0] | seen[1] | seen[2]) == sum(map(len, seen))
-    assert sum(map(len, parts)) == len(data.labels) == 60 * 2 * 6 + 10 * 2
+    assert sum(map(len, parts)) == len(data.labels) == 50 * 2 * 5 + 6 * 2
 
 
 def test_of_a_directory_windows_stay_in_the_split_of_their_file(tmp_path):
@@ -210,9 +210,8 @@ def context(file, tmp_path_factory) -> RunContext:
 
     def first_window() -> kdbench.Data:
         data = squad(f"{file}?length={LENGTH}&stride={STRIDE}")
-        rows = data.views()["words"].copy()
-        rows[data.parts[:, 1] > 0, QUESTION_LENGTH + 1 :] = 0
-        return replace(data, inputs={"words": rows})
+        first = np.flatnonzero(data.parts[:, 1] == 0)
+        return replace(data, inputs={"words": data.views()["words"][first[data.parts[:, 0]]]})
 
     catalog.add("dataset", "first-window", first_window, "mine", {"task": "span-qa"})
     return RunContext(catalog, tmp_path_factory.mktemp("results"), plugins={}, workers=1)
@@ -222,7 +221,7 @@ def trained(context: RunContext, dataset: str, method: str):
     selection = Selection(dataset=(dataset,), teacher=("reader-s",), student=("reader-s",), method=(method,),
                           recipe=("spans",))  # fmt: skip
     settings = [f"{scope}.{setting}" for scope in ("recipe", "teacher_recipe")
-                for setting in ("epochs=6", "batch_size=16", "lr=0.01")]  # fmt: skip
+                for setting in ("epochs=10", "batch_size=16", "lr=0.01")]  # fmt: skip
     (run,) = make_plan(context.catalog, selection, settings, Repeats(seeds=(0,))).runs
     return train_and_measure(run, context, EpochListener())
 
@@ -243,5 +242,6 @@ def test_teacher_and_student_find_what_lies_beyond_the_first_window(context, fil
 def test_who_reads_the_first_window_alone_finds_nothing_beyond_it(context):
     _, kept = trained(context, "first-window", "scratch")
     beyond = kept["labels"][:, 0] >= LENGTH
+    assert len(beyond) > 20
     assert beyond.mean() > 0.8
     assert not (kept["predicted"] == kept["labels"]).all(1)[beyond].any()
