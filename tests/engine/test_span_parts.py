@@ -189,6 +189,12 @@ def test_a_whole_is_in_one_split_with_all_of_its_parts():
     assert not list(leaks(data, dataset))
 
 
+def test_a_whole_in_two_splits_is_told_as_a_leak():
+    data = texts()
+    told = list(leaks(texts(parts=data.parts * [0, 1]), ready(data)))
+    assert f"whole {data.parts[0, 0]!r} is in both the train and the test split" in told
+
+
 def test_a_copy_of_a_window_takes_its_whole_out_of_training_and_leaves_the_test_split_as_it_is():
     data = texts()
     wholes = data.parts[:, 0]
