@@ -48,6 +48,10 @@ class Data:
         split: optional official split: for each item "train", "validation" or "test". What it leaves out
             (no validation, say) is drawn from train, stratified.
         groups: optional group of each item (person, document); a group never crosses splits.
+        parts: for "span-qa" whose items are windows of longer texts: the number of the whole (question and text) that
+            each item is a part of, and at which place of the whole's text the part begins, integers (N, 2). A whole is
+            scored once, by the best span of its parts, and is in one split, with all of its parts. Place 0 of a part
+            then stands for "the answer is not in this part whole", both labels 0; place 1 is the first of its text.
         preprocess: "standardize" (per column, on train), "image" (per channel, on train) or "none"; one for all views,
             or one per view.
         source, licence: shown in reports.
@@ -59,6 +63,7 @@ class Data:
     task: Task = "multiclass"
     split: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
+    parts: NDArray[Any] | None = None
     preprocess: Preprocess | Mapping[str, Preprocess] = "standardize"
     targets: NDArray[Any] | None = None
     embedding: int = 128

@@ -74,8 +74,8 @@ def kdbench_register_metrics(register: Register) -> None:
     a method's or a dataset's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch,
     the model in evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`. A factory raises
     `InvalidParameter` for a bad text; it is called to check a plan, without torch. With info=True the metric is also
-    given `info=`, the DatasetInfo (whose class names are the vocabulary); with of_teacher=True the teacher is measured
-    too, once.
+    given `info=`, the DatasetInfo (whose class names are the vocabulary), with index=True `index=`, where the items are
+    in the raw data, (N,); with of_teacher=True the teacher is measured too, once.
     """
 
 

@@ -24,7 +24,7 @@ class Checked:
     """Raw data that can be trained on.
 
     `kept` are the positions in the raw data of the items that are no duplicates, ascending; `labels`, `targets`,
-    `official` and `groups` are theirs alone, `views` still hold every item.
+    `official`, `groups` and `parts` are theirs alone, `views` still hold every item.
     """
 
     views: Mapping[str, NDArray[Any]]
@@ -36,6 +36,7 @@ class Checked:
     targets: NDArray[Any] | None
     official: NDArray[np.str_] | None
     groups: NDArray[np.int64] | None
+    parts: NDArray[np.int64] | None
 
     @property
     def strata(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -68,8 +69,12 @@ def check_and_clean(name: str, data: object) -> Checked:
         _check_length(name, f"view {view!r}", len(array), len(labels))
     targets = _targets(name, data, len(labels))
     official = _official(name, data.split, len(labels))
-    groups = _groups(name, data.groups, len(labels))
-    kept = _without_duplicates(views, labels, official)
+    parts = _parts(name, data, len(labels))
+    wholes = np.arange(len(labels)) if parts is None else parts[:, 0]
+    groups = _groups(name, wholes if data.groups is None and parts is not None else data.groups, len(labels))
+    if parts is not None:
+        _check_wholes(name, wholes, official, groups)
+    kept = _without_duplicates(views, labels, official, wholes)
     return Checked(
         views=views,
         preprocess=preprocess,
@@ -80,6 +85,7 @@ def check_and_clean(name: str, data: object) -> Checked:
         targets=None if targets is None else targets[kept],
         official=None if official is None else official[kept],
         groups=None if groups is None else groups[kept],
+        parts=None if parts is None else parts[kept],
     )
 
 
@@ -201,6 +207,34 @@ def _groups(name: str, values: object, items: int) -> NDArray[np.int64] | None:
     return np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
 
 
+def _parts(name: str, data: Data, items: int) -> NDArray[np.int64] | None:
+    """The whole of each item, counted from 0, and where in it the item begins; the task has checked them."""
+    if data.parts is None:
+        return None
+    if data.task != "span-qa":
+        raise InvalidData(
+            f"dataset {name!r} has parts, and is not of spans", f"its task, {data.task!r}, scores every item by itself"
+        )
+    parts: NDArray[Any] = np.asarray(data.parts)
+    _check_length(name, "parts", len(parts), items)
+    return np.stack([np.unique(parts[:, 0], return_inverse=True)[1], parts[:, 1]], axis=1).astype(np.int64)
+
+
+def _check_wholes(
+    name: str, wholes: NDArray[np.int64], official: NDArray[np.str_] | None, groups: NDArray[np.int64] | None
+) -> None:
+    """Raise InvalidData where parts of one whole are of two official splits or of two groups."""
+    first = np.unique(wholes, return_index=True)[1][wholes]
+    for what, values in (("official splits", official), ("groups", groups)):
+        apart = [] if values is None else np.flatnonzero(values[first] != values).tolist()
+        if apart:
+            raise InvalidData(
+                f"dataset {name!r}: parts of one whole are of two {what}",
+                f"items {first[apart[0]]} and {apart[0]} are of one whole",
+                "give all parts of a whole the same",
+            )
+
+
 def _check_length(name: str, what: str, length: int, items: int) -> None:
     if length != items:
         raise InvalidData(
@@ -211,29 +245,36 @@ def _check_length(name: str, what: str, length: int, items: int) -> None:
 
 
 def _without_duplicates(
-    views: Mapping[str, NDArray[Any]], labels: NDArray[Any], official: NDArray[np.str_] | None
+    views: Mapping[str, NDArray[Any]],
+    labels: NDArray[Any],
+    official: NDArray[np.str_] | None,
+    wholes: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Positions of the items to keep: one of each set of equal items, none of a set whose labels differ.
 
     Of equal items an officially assigned test item is kept first, then one of validation: published test sets stay
-    whole, and training is what loses its copies.
+    whole, and training is what loses its copies. A whole stays, or goes with all its parts (`wholes`, (N,), the number
+    of each item's) for one that another whole has too; within it equal parts may be.
     """
     first: dict[bytes, int] = {}
-    dropped, conflicting = set(), set()
+    numbers = wholes.tolist()
+    dropped: set[int] = set()
+    conflicting: set[int] = set()
     rank = None if official is None else np.array([SPLITS.index(one) for one in SPLITS])[_codes(official)]
     for item, digest in enumerate(_digests(views)):
         other = first.setdefault(digest, item)
-        if other == item:
+        whole, another = numbers[item], numbers[other]
+        if whole == another:
             continue
-        if not np.array_equal(labels[other], labels[item]) or other in conflicting:
-            conflicting |= {other, item}
+        if not np.array_equal(labels[other], labels[item]) or another in conflicting:
+            conflicting |= {another, whole}
         elif rank is not None and rank[item] > rank[other]:
             first[digest] = item
-            dropped.add(other)
+            dropped.add(another)
         else:
-            dropped.add(item)
+            dropped.add(whole)
     gone = np.fromiter(dropped | conflicting, dtype=np.int64)
-    return np.setdiff1d(np.arange(len(labels)), gone, assume_unique=True)
+    return np.flatnonzero(~np.isin(wholes, gone))
 
 
 def _codes(official: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -38,12 +38,14 @@ class Split:
         labels: int64, shape (N,), or (N, L) for a language-modeling task; float32, (N, C), for a multi-label one.
         index: int64, shape (N,): the items' positions in the raw data, ascending.
         targets: float32, (N, D): what the items of a retrieval task have to find, where it has that.
+        parts: int64, (N, 2): of items that are scored together, the whole of each and where in it (`Data.parts`).
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     index: Tensor
     targets: Tensor | None = None
+    parts: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,7 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
             torch.from_numpy(checked.labels[positions]),
             torch.from_numpy(checked.kept[positions]),
             None if checked.targets is None else torch.from_numpy(checked.targets[positions]),
+            None if checked.parts is None else torch.from_numpy(checked.parts[positions]),
         )
         for part, positions in split.items()
     }
@@ -234,7 +237,7 @@ def _check_range(name: str, view: str, how: Preprocess, values: Tensor) -> None:
 
 
 def _fingerprint(checked: Checked) -> str:
-    """SHA-256 over the cleaned content, its description, and the official split and groups."""
+    """SHA-256 over the cleaned content, its description, the official split, the groups, and the wholes of parts."""
     digest = hashlib.sha256()
     views = {view: (_canonical(array).str, array.shape[1:]) for view, array in checked.views.items()}
     header = [PROTOCOL, len(checked.kept), checked.classes, views, dict(checked.preprocess)]
@@ -251,6 +254,8 @@ def _fingerprint(checked: Checked) -> str:
         digest.update("\n".join(checked.official.tolist()).encode())
     if checked.groups is not None:
         digest.update(checked.groups.astype("<i8").data)
+    if checked.parts is not None:
+        digest.update(checked.parts.astype("<i8").data)
     return digest.hexdigest()
 
 

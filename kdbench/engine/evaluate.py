@@ -32,14 +32,20 @@ def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
 def evaluate(model: nn.Module, data: Views, fabric: Fabric, peers: Peers = ALONE) -> dict[str, float]:
     """Mean loss on labels, in nats, and accuracy on a split, as the task has them (of retrieval: precision at 1).
 
-    Several processes share the items, where an item's answer is right or wrong by itself.
+    Several processes share the items, where an item's answer is right or wrong by itself; where items are scored
+    together, the wholes.
     """
     kind = kind_of(data.task)
     if peers.size == 1 or kind.whole_split:
-        loss, hits, count = kind.sums(predict(model, data.student, fabric), Truth(data.labels, data.targets))
+        loss, hits, count = kind.sums(predict(model, data.student, fabric), data.truth)
         return {"loss": float(loss) / count, "accuracy": float(hits) / count}
-    mine = slice(peers.rank, None, peers.size)
-    loss, hits, part = kind.sums(predict(model, data.student[mine], fabric), Truth(data.labels[mine]))
+    if data.parts is None:
+        mine: slice | Tensor = slice(peers.rank, None, peers.size)
+        truth = Truth(data.labels[mine])
+    else:
+        mine = data.parts[:, 0] % peers.size == peers.rank
+        truth = Truth(data.labels[mine], parts=data.parts[mine])
+    loss, hits, part = kind.sums(predict(model, data.student[mine], fabric), truth)
     totals = torch.stack([loss.double(), hits.double(), torch.tensor(part).to(loss.device, torch.float64)])
     loss_sum, hit_sum, count = peers.add(totals).tolist()
     return {"loss": loss_sum / count, "accuracy": hit_sum / count}

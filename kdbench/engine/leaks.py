@@ -1,4 +1,4 @@
-"""What a split must not share with another: groups, exact copies, and near ones."""
+"""What a split must not share with another: groups, wholes of parts, exact copies, and near ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def leaks(data: Data, dataset: Dataset, similarity: Similarity | None = None, th
     index = {part: getattr(dataset, part).index.numpy() for part in ("train", "validation", "test")}
     for one, other in combinations(index, 2):
         a, b = index[one], index[other]
-        if data.groups is not None:
-            groups = np.asarray(data.groups)
-            if len(shared := np.intersect1d(groups[a], groups[b])):
-                yield f"group {shared[0]!r} is in both the {one} and the {other} split"
+        wholes = None if data.parts is None else np.asarray(data.parts)[:, 0]
+        for what, numbers in (("group", data.groups), ("whole", wholes)):
+            if numbers is not None and len(shared := np.intersect1d(np.asarray(numbers)[a], np.asarray(numbers)[b])):
+                yield f"{what} {shared[0]!r} is in both the {one} and the {other} split"
         if pair := _same(data, a, b):
             yield f"item {pair[0]} of the {one} split and item {pair[1]} of the {other} split are copies of each other"
         if similarity is not None:

@@ -58,7 +58,10 @@ def measure_teacher(
 
 
 def _one(name: str, catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo) -> float:
-    more = {"info": info} if catalog.find("metric", name).metadata.get("info") else {}
+    about = catalog.find("metric", name).metadata
+    more: dict[str, object] = {"info": info} if about.get("info") else {}
+    if about.get("index"):
+        more["index"] = data.index
     try:
         return float(load_measure(catalog, name)(model, data.student, data.labels, **more))
     except KdbenchError:

@@ -197,6 +197,8 @@ def _evenly(views: Views, items: int) -> Views:
         teacher=student if views.teacher is views.student else views.teacher[chosen],
         labels=views.labels[chosen],
         targets=None if views.targets is None else views.targets[chosen],
+        parts=None if views.parts is None else views.parts[chosen],
+        index=None if views.index is None else views.index[chosen.cpu()],
     )
 
 

@@ -19,7 +19,7 @@ from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import TEACHER_SEED, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
-from kdbench.engine.tasks import Answers, Truth, kind_of
+from kdbench.engine.tasks import Answers, kind_of
 from kdbench.engine.train import Trainer, Views
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
 from kdbench.plan import Run
@@ -113,7 +113,7 @@ def teacher_source(
 
 def answers(model: nn.Module, data: Views, fabric: Fabric) -> Answers:
     """What the model says of a split, in evaluation mode, beside what is right."""
-    return kind_of(data.task).answers(predict(model, data.student, fabric), Truth(data.labels, data.targets))
+    return kind_of(data.task).answers(predict(model, data.student, fabric), data.truth)
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:

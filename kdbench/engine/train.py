@@ -21,6 +21,7 @@ from kdbench.engine.loss_terms import Logs, mean_terms, total_loss
 from kdbench.engine.optim import lr_factor, make_optimizer
 from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import generator, seed_global
+from kdbench.engine.tasks import Truth
 from kdbench.errors import MethodRefused
 from kdbench.method import Batch, LossTerms, Method, ModelInfo, Outputs, Pair, View
 from kdbench.recipe import Recipe
@@ -36,13 +37,19 @@ OnEpoch = Callable[[int, Logs], None]
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """A split on the device as both models see it, and what is right: the labels, or the targets of retrieval."""
+    """A split on the device as both models see it, and what is right: the labels, or the targets of retrieval.
+
+    `parts` tell which items are scored together (`Data.parts`), `index`, on the CPU, the items' positions in the raw
+    data, where they have any.
+    """
 
     student: Tensor
     teacher: Tensor
     labels: Tensor
     task: Task = "multiclass"
     targets: Tensor | None = None
+    parts: Tensor | None = None
+    index: Tensor | None = None
 
     @classmethod
     def of(cls, split: Split, student: str, teacher: str, device: torch.device, task: Task) -> Views:
@@ -50,7 +57,13 @@ class Views:
         inputs = split.inputs[student].to(device)
         other = inputs if teacher == student else split.inputs[teacher].to(device)
         targets = None if split.targets is None else split.targets.to(device)
-        return cls(inputs, other, split.labels.to(device), task, targets)
+        parts = None if split.parts is None else split.parts.to(device)
+        return cls(inputs, other, split.labels.to(device), task, targets, parts, split.index)
+
+    @property
+    def truth(self) -> Truth:
+        """What is right, for the task to judge by."""
+        return Truth(self.labels, self.targets, self.parts)
 
     def seen_by(self, view: View) -> Views:
         """The split as one of the models sees it, for both."""

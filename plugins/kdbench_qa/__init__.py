@@ -42,7 +42,7 @@ def kdbench_register_datasets(register):
             "squad",
             "squad",
             True,
-            "a file of SQuAD's form, or a directory of two",
+            "a file of SQuAD's form, or a directory of two; long texts in windows",
             "check the path",
         ),
     ):
@@ -90,6 +90,7 @@ def kdbench_register_metrics(register):
             f"kdbench_qa.answers:{name}",
             of="model",
             info=True,
+            index=True,
             of_teacher=True,
             tasks=("span-qa",),
             title=title,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kdbench.engine.span_metrics import best_spans
+from kdbench.engine.span_metrics import answered
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -35,30 +35,29 @@ def _f1(said: list[str], right: list[str]) -> float:
 
 
 def squad_em() -> Callable[..., float]:
-    """The mean exact match of what the model points at, over the test split of a `squad:` dataset."""
-    return lambda model, inputs, labels, *, info: _mean(exact_match, model, inputs, info)
+    """The mean exact match of what the model points at, over the questions of the test split of a `squad:` dataset."""
+    return lambda model, inputs, labels, *, info, index: _mean(exact_match, model, inputs, info, index)
 
 
 def squad_f1() -> Callable[..., float]:
-    """The mean F1 of what the model points at, over the test split of a `squad:` dataset."""
-    return lambda model, inputs, labels, *, info: _mean(f1, model, inputs, info)
+    """The mean F1 of what the model points at, over the questions of the test split of a `squad:` dataset."""
+    return lambda model, inputs, labels, *, info, index: _mean(f1, model, inputs, info, index)
 
 
-def _mean(score: Callable[[str, Sequence[str]], float], model: Any, inputs: Any, info: Any) -> float:
+def _mean(score: Callable[[str, Sequence[str]], float], model: Any, inputs: Any, info: Any, index: Any) -> float:
+    import numpy as np
     import torch
 
-    from kdbench_qa.squad import arrays, examples_of, found_argument
+    from kdbench_qa.squad import examples_of, found_argument, read_options
+    from kdbench_qa.windows import layout
 
-    examples, _ = examples_of(found_argument() if info.name == "squad-1.1" else info.name.removeprefix("squad:"))
-    rows, _ = arrays(examples, info.num_classes)
-    of_row = {row.tobytes(): example for row, example in zip(rows, examples, strict=True)}
-    total = 0.0
+    argument = found_argument() if info.name == "squad-1.1" else info.name.removeprefix("squad:")
+    examples, options = examples_of(argument)[0], read_options(argument)
+    where = layout(examples, options.length, options.stride)
+    windowed, mine = len(where) > len(examples), where[index.numpy()]
     with torch.no_grad():
-        for part in torch.split(inputs, 256):
-            found = best_spans(model(part).double().softmax(-1).cpu().numpy())
-            for row, (first, last) in zip(part.cpu().numpy().astype(rows.dtype), found, strict=True):
-                example = of_row[row.tobytes()]
-                known = example.spans
-                start, end = known[min(first, len(known) - 1)][0], known[min(last, len(known) - 1)][1]
-                total += score(example.context[start:end], example.answers)
-    return total / len(inputs)
+        ends = [model(part).double().softmax(-1).cpu().numpy() for part in torch.split(inputs, 256)]
+    found = answered(np.concatenate(ends), mine if windowed else None)
+    asked = np.unique(mine[:, 0]) if windowed else mine[:, 0]
+    said = [(examples[number].text(*span), examples[number].answers) for number, span in zip(asked, found, strict=True)]
+    return float(np.mean([score(*one) for one in said]))

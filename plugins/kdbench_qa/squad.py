@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import kdbench
 from kdbench_data import places
 from kdbench_qa import SQUAD_FIX
-from kdbench_text import tokens
+from kdbench_qa.windows import STRIDE, holds, rows, starts
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
-QUESTION_LENGTH, CONTEXT_LENGTH = 32, 384
-OPTIONS = ("length", "long")
+CONTEXT_LENGTH = 384
+OPTIONS = ("length", "long", "stride")
+LONG = ("window", "refuse", "drop")
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,45 @@ class Example:
     first: int
     last: int
 
+    def text(self, first: int, last: int) -> str:
+        """What is between two tokens, both included; a place after the last token is the last."""
+        end = len(self.spans) - 1
+        return self.context[self.spans[min(first, end)][0] : self.spans[min(last, end)][1]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a scheme's argument says: `length` and `stride` are numbers of tokens, `long` is one of LONG."""
+
+    path: Path
+    length: int
+    long: str
+    stride: int
+
 
 def squad(argument: str) -> kdbench.Data:
-    """`squad:FILE?length=384&long=refuse`: one file, split by article; or a directory with train*.json and dev*.json.
+    """`squad:FILE?length=384&long=window&stride=128`: one file, split by article; or a directory of two.
 
-    Of a directory the files `dev*.json` are the test split. Tokens are words and signs, hashed (kdbench_text). A text
-    of more than `length` tokens is refused by its question's id, or left out, in every split, with long=drop; it is
-    never cut, for where to cut would tell of the answer.
+    Of a directory `train*.json` are the train split, `dev*.json` the test split. Tokens are words and signs, hashed
+    (kdbench_text). A text of more than `length` tokens becomes windows, `stride` tokens from the beginning of one to
+    that of the next (kdbench_qa.windows), which are scored together; with long=refuse it is refused by its question's
+    id, with long=drop left out, in every split. It is never cut short, for where to cut would tell of the answer.
 
     Raises: DataNotAvailable, InvalidParameter; InvalidData naming the file and the question.
     """
     examples, splits = examples_of(argument)
-    length = _options(argument)[1]
-    rows, labels = arrays(examples, length)
+    options = read_options(argument)
+    made = rows(examples, options.length, options.stride)
     titles = {title: number for number, title in enumerate(dict.fromkeys(e.title for e in examples))}
+    of_row, names = made.layout[:, 0], [str(place) for place in range(options.length)]
     return kdbench.Data(
-        {"words": rows},
-        labels,
-        [str(place) for place in range(length)],
+        {"words": made.words},
+        made.labels,
+        ["no answer", *names] if made.windowed else names,
         task="span-qa",
-        split=None if splits is None else np.array(splits),
-        groups=np.array([titles[example.title] for example in examples]),
+        split=None if splits is None else np.array(splits)[of_row],
+        groups=np.array([titles[example.title] for example in examples])[of_row],
+        parts=made.layout if made.windowed else None,
         preprocess="none",
         source=f"squad:{argument}",
     )
@@ -78,7 +96,8 @@ def found_argument() -> str:
 
 def examples_of(argument: str) -> tuple[list[Example], list[str] | None]:
     """The examples of a scheme's argument, and the split of each where files say so."""
-    path, length, drop = _options(argument)
+    options = read_options(argument)
+    path, length = options.path, options.length
     if path.is_dir():
         files = {file: split for prefix, split in (("train", "train"), ("dev", "test"))
                  for file in sorted(path.glob(f"{prefix}*.json"))}  # fmt: skip
@@ -93,13 +112,9 @@ def examples_of(argument: str) -> tuple[list[Example], list[str] | None]:
     for file, split in files.items():
         for example in read_file(file):
             if len(example.spans) > length:
-                if drop:
+                if options.long == "drop":
                     continue
-                raise kdbench.InvalidData(
-                    f"{file}: the text of question {example.name!r} has {len(example.spans)} tokens",
-                    f"at most {length} are read",
-                    f"squad:{path}?length={len(example.spans)}, or ?long=drop",
-                )
+                _check_long(file, example, options)
             examples.append(example)
             splits.append(split)
     if not examples:
@@ -107,12 +122,21 @@ def examples_of(argument: str) -> tuple[list[Example], list[str] | None]:
     return examples, None if not path.is_dir() else splits
 
 
-def arrays(examples: list[Example], length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Token indices of question and text, (N, 32 + length), and the answers' first and last places, (N, 2)."""
-    questions = tokens.indices([tokens.words(example.question) for example in examples], QUESTION_LENGTH, "words")
-    texts = [[example.context[start:end].lower() for start, end in example.spans] for example in examples]
-    rows = np.concatenate([questions, tokens.indices(texts, length, "words")], axis=1)
-    return rows, np.array([(example.first, example.last) for example in examples])
+def _check_long(file: Path, example: Example, options: Options) -> None:
+    """Raise InvalidData for a long text that is not to be windowed, or whose answer no window holds."""
+    length, size = options.length, len(example.spans)
+    if options.long == "refuse":
+        raise kdbench.InvalidData(
+            f"{file}: the text of question {example.name!r} has {size} tokens",
+            f"at most {length} are read",
+            f"squad:{options.path}?length={size}, or ?long=window, or ?long=drop",
+        )
+    if not any(holds(example, start, length) for start in starts(size, length, options.stride)):
+        raise kdbench.InvalidData(
+            f"{file}: the answer of question {example.name!r} is in no window whole",
+            f"it has {example.last - example.first + 1} tokens; windows of {length} share {length - options.stride}",
+            "give a smaller stride or a greater length, or remove the question",
+        )
 
 
 def read_file(file: Path) -> list[Example]:
@@ -159,12 +183,34 @@ def _example(file: Path, title: str, context: str, question: dict[str, Any]) -> 
     return Example(name, title, question["question"], context, texts, spans, inside[0], inside[-1])
 
 
-def _options(argument: str) -> tuple[Path, int, bool]:
+def read_options(argument: str) -> Options:
+    """The path and the options of a scheme's argument; a stride that it does not say is 128, or a third of a length
+    below 384. Raises: DataNotAvailable, InvalidParameter.
+    """
     path, chosen = places.options(argument, "squad", OPTIONS)
-    length, long = chosen.get("length", str(CONTEXT_LENGTH)), chosen.get("long", "refuse")
-    if not length.isdigit() or not 1 <= int(length) <= 4096 or long not in {"refuse", "drop"}:
+    length, long = _tokens(argument, chosen, "length", CONTEXT_LENGTH), chosen.get("long", LONG[0])
+    if long not in LONG:
+        raise kdbench.InvalidParameter(f"dataset 'squad:{argument}': long={long} is none of {', '.join(LONG)}")
+    stride = _tokens(argument, chosen, "stride", min(STRIDE, max(1, length // 3)))
+    if "stride" in chosen and long != "window":
         raise kdbench.InvalidParameter(
-            f"dataset 'squad:{argument}': an option has no value that is known",
-            "length is a number of tokens in [1, 4096], long is refuse or drop",
+            f"dataset 'squad:{argument}': there are no windows to have a stride",
+            f"with long={long}",
+            "leave stride out",
         )
-    return places.existing(path, "squad"), int(length), long == "drop"
+    if "stride" in chosen and stride >= length:
+        raise kdbench.InvalidParameter(
+            f"dataset 'squad:{argument}': windows would not overlap",
+            f"each would begin {stride} tokens after the one before, and has {length}",
+            f"give a stride of less than {length}, or a greater length",
+        )
+    return Options(places.existing(path, "squad"), length, long, stride)
+
+
+def _tokens(argument: str, chosen: dict[str, str], option: str, default: int) -> int:
+    text = chosen.get(option, str(default))
+    if not text.isdigit() or not 1 <= int(text) <= 4096:
+        raise kdbench.InvalidParameter(
+            f"dataset 'squad:{argument}': {option}={text} is no number of tokens", f"{option} lies in [1, 4096]"
+        )
+    return int(text)

@@ -72,6 +72,14 @@ def test_one_that_asks_for_it_is_told_of_the_dataset():
     assert measure(("letters",), made, nn.Linear(2, 2), DATA, INFO) == {"letters": 3.0}
 
 
+def test_one_that_asks_for_it_is_told_which_items_it_is_given():
+    made = Catalog()
+    factory = lambda: lambda model, inputs, labels, *, index: float(index.sum())  # noqa: E731
+    made.add("metric", "places", factory, "mine", {"of": "model", "index": True})
+    data = Views(INPUTS, -INPUTS, LABELS, index=torch.tensor([4, 7, 9]))
+    assert measure(("places",), made, nn.Linear(2, 2), data, INFO) == {"places": 20.0}
+
+
 def test_the_teacher_is_measured_once_on_its_view_by_those_that_are_also_its_own(tmp_path):
     calls = []
 

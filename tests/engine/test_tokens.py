@@ -154,7 +154,7 @@ def test_processes_that_share_a_split_divide_by_all_of_its_tokens(model, views):
 
 
 def test_tokens_are_scored_as_scikit_learn_scores_them(model, views):
-    answers, labels, _ = answers_of(model, views, FABRIC)
+    answers, labels, *_ = answers_of(model, views, FABRIC)
     assert len(labels) == 3 * len(views.labels)
     found = score_tokens(answers, labels, teacher_probabilities=answers)
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, answers.argmax(1)))

@@ -156,6 +156,24 @@ def test_predictions_of_other_kinds_have_no_curves():
     assert "curves" not in details.run_details(run, {}, {})
 
 
+def test_spans_have_an_interval_and_a_test_over_questions_and_no_curves():
+    labels = np.array([[0, 2], [5, 5], [1, 4], [7, 8], [3, 3]])
+    own, base = labels.copy(), labels.copy()
+    own[0, 1] = 3  # the end alone is wrong
+    base[1:4] += 1
+    found = details.run_details(
+        record("kd", 0, "d", 0.8), {"predicted": own, "labels": labels}, {"predicted": base, "labels": labels}
+    )
+    assert (found["items"], found["versus"]["only_this"], found["versus"]["only_baseline"]) == (5, 3, 1)
+    assert found["versus"]["p_value"] == pytest.approx(2 * (1 + 4) / 2**4)
+    assert found["accuracy_interval"][0] < 0.8 < found["accuracy_interval"][1]
+    assert "curves" not in found
+    alone = details.run_details(
+        record("kd", 0, "d", 0.8), {"predicted": own, "labels": labels}, {"predicted": base, "labels": labels + 1}
+    )
+    assert "versus" not in alone
+
+
 def test_labels_of_several_classes_at_once_have_a_curve_for_each():
     chance = np.random.default_rng(0)
     probabilities, labels = chance.random((50, 3)), chance.integers(0, 2, (50, 3))

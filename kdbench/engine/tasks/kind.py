@@ -13,10 +13,17 @@ from kdbench.data import Data, DatasetInfo, Preprocess
 
 
 class Truth(NamedTuple):
-    """What is right for some items: their labels and, of a retrieval task, the embeddings (N, D) they should find."""
+    """What is right for some items.
+
+    Attributes:
+        labels: the items' labels.
+        targets: of a retrieval task the embeddings that they should find, (N, D).
+        parts: of items that are scored together the whole of each, and where in it it begins, (N, 2); `Data.parts`.
+    """
 
     labels: Tensor
     targets: Tensor | None = None
+    parts: Tensor | None = None
 
 
 class Answers(NamedTuple):
@@ -27,11 +34,13 @@ class Answers(NamedTuple):
             scored); of a multi-label task the probability of each label; of a retrieval task embeddings.
         labels: (R,), or (R, C) of a multi-label task.
         targets: float64, (R, C), or None.
+        parts: of items that are scored together, (N, 2), or None.
     """
 
     values: NDArray[np.float64]
     labels: NDArray[Any]
     targets: NDArray[np.float64] | None = None
+    parts: NDArray[np.int64] | None = None
 
 
 Scores = dict[str, float | None]

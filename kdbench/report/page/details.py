@@ -103,7 +103,9 @@ def history(rows: Sequence[Mapping[str, float | None]], most: int) -> dict[str, 
 
 
 def _from_answers(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
-    """Curves and tests from predictions of classes: {"probabilities", "labels"}; nothing of other kinds."""
+    """Curves and tests from predictions of classes: {"probabilities", "labels"}; tests alone of spans; else nothing."""
+    if _are_spans(arrays):
+        return _tests(arrays, baseline)
     if not {"probabilities", "labels"} <= set(arrays):
         return {}
     from kdbench.report.page.curves import one_vs_rest, reliability
@@ -113,20 +115,38 @@ def _from_answers(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {"items": len(labels), "curves": one_vs_rest(probabilities, labels)}
     if labels.ndim == 1:
-        from kdbench.statistics import share_interval
-
-        right = probabilities.argmax(axis=1) == labels
         found["reliability"] = reliability(probabilities, labels)
-        found["accuracy_interval"] = share_interval(int(right.sum()), len(labels))
-        found |= _versus(arrays, baseline)
+        found |= _tests(arrays, baseline)
     return found
 
 
-def _versus(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
-    from kdbench.statistics import mcnemar
+def _are_spans(arrays: Arrays) -> bool:
+    """Whether they are {"predicted", "labels"}, (N, 2) each: what is kept of questions, a text's windows as one."""
+    predicted, labels = arrays.get("predicted"), arrays.get("labels")
+    if predicted is None or labels is None:
+        return False
+    return labels.ndim == 2 and labels.shape[1] == 2 and predicted.shape == labels.shape and len(labels) > 0
 
-    labels, theirs = arrays["labels"], baseline.get("labels")
-    if theirs is None or "probabilities" not in baseline or labels.shape != theirs.shape or (labels != theirs).any():
-        return {}
-    test = mcnemar(*(each["probabilities"].argmax(axis=1) == labels for each in (arrays, baseline)))
-    return {"versus": {"only_this": test.only_first, "only_baseline": test.only_second, "p_value": test.p_value}}
+
+def _right(arrays: Arrays) -> NDArray[Any]:
+    """Which items, of classes or of spans, are answered right, (N,)."""
+    right: NDArray[Any] = (
+        (arrays["predicted"] == arrays["labels"]).all(axis=1)
+        if _are_spans(arrays)
+        else arrays["probabilities"].argmax(axis=1) == arrays["labels"]
+    )
+    return right
+
+
+def _tests(arrays: Arrays, baseline: Arrays) -> dict[str, Any]:
+    """The accuracy's interval over items and, where the baseline answered the same ones, McNemar's test beside it."""
+    from kdbench.statistics import mcnemar, share_interval
+
+    right, labels = _right(arrays), arrays["labels"]
+    found: dict[str, Any] = {"items": len(right), "accuracy_interval": share_interval(int(right.sum()), len(right))}
+    theirs, alike = baseline.get("labels"), _are_spans(baseline) if _are_spans(arrays) else "probabilities" in baseline
+    if not alike or theirs is None or labels.shape != theirs.shape or (labels != theirs).any():
+        return found
+    test = mcnemar(right, _right(baseline))
+    versus = {"only_this": test.only_first, "only_baseline": test.only_second, "p_value": test.p_value}
+    return {**found, "versus": versus}

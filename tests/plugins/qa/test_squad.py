@@ -101,7 +101,7 @@ def test_the_hubs_name_is_looked_for_on_this_machine_and_told_where_to_put(tmp_p
 
 def test_a_long_text_is_refused_by_its_question_or_left_out_in_every_split(file):
     with pytest.raises(kdbench.InvalidData, match=r"text of question '\d+-a' has \d+ tokens[\s\S]*long=drop"):
-        squad(f"{file}?length=18")
+        squad(f"{file}?length=18&long=refuse")
     kept = examples_of(f"{file}?length=18&long=drop")[0]
     assert 0 < len(kept) < 80
     assert all(len(example.spans) <= 18 for example in kept)
@@ -179,8 +179,9 @@ def test_scores_are_of_the_text_that_is_pointed_at(file):
     said = [example.context[slice(*example.spans[5])] for example in examples]
     for metric, score in ((squad_em, exact_match), (squad_f1, f1)):
         expected = np.mean([score(text, example.answers) for text, example in zip(said, examples, strict=True)])
-        assert metric()(Pointing(), test.inputs["words"], test.labels, info=info) == pytest.approx(expected)
-    assert 0 < squad_em()(Pointing(), test.inputs["words"], test.labels, info=info) < 1
+        found = metric()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index)
+        assert found == pytest.approx(expected)
+    assert 0 < squad_em()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index) < 1
 
 
 def test_readers_fit_their_task_and_give_padding_no_weight():
