@@ -37,7 +37,7 @@ def kdbench_register_datasets(register):
             fix=f"kdbench data fetch {name}",
         )
     for name, factory, scheme, title, fix in (
-        ("squad-1.1", "squad_files", False, "SQuAD 1.1, texts of at most 384 tokens", SQUAD_FIX),
+        ("squad-1.1", "squad_files", False, "SQuAD 1.1", SQUAD_FIX),
         (
             "squad",
             "squad",
