@@ -148,7 +148,8 @@ def remarks(board: TunedBoard) -> Iterator[str]:
         yield one_line(f"{', '.join(idle)}: nothing to search; the defaults are the only trial")
     for row in board.rows:
         first = next((trial for trial in row.trials if trial.value is None), None)
-        if first is not None and first.error != row.error:  # a method that is refused says so once
+        refused = row.unfinished == row.budget and first is not None and first.error == row.error
+        if first is not None and not refused:  # that is told below, once
             yield one_line(
                 f"{row.label}: {row.unfinished} of {row.budget} trials did not end well, the first of them trial"
                 f" {first.number}: {first.error}"
