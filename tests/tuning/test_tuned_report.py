@@ -108,7 +108,7 @@ def test_what_refused_every_trial_and_the_final_runs_is_told_once(results):
     (board,) = tuned_boards(*results)
     warm = next(row for row in board.rows if row.label == "warm")
     trials = tuple(structs.replace(trial, value=None, error="refused: no maps") for trial in warm.trials)
-    refused = structs.replace(warm, trials=trials, error="refused: no maps")
+    refused = structs.replace(warm, trials=trials, unfinished=warm.budget, error="refused: no maps")
     text = render_tuned_table([structs.replace(board, rows=(refused,))], width=200)
     assert text.count("refused: no maps") == 1
 
