@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import kdbench
 from kdbench_data import pictures, places
@@ -32,8 +30,9 @@ def image_folder(argument: str) -> kdbench.Data:
             f"dataset {name!r} has two directories for one split", ", ".join(parts), "merge or rename one"
         )
     classes = sorted({folder.name for top in tops.values() for folder in top.iterdir() if folder.is_dir()})
+    number = {name: index for index, name in enumerate(classes)}
     found = [
-        (file, classes.index(file.relative_to(top).parts[0]), split)
+        (file, number[file.relative_to(top).parts[0]], split)
         for split, top in tops.items()
         for file in sorted(top.glob("*/**/*"))
         if file.suffix.lower() in SUFFIXES and file.is_file()
@@ -46,7 +45,7 @@ def image_folder(argument: str) -> kdbench.Data:
         )
     files, labels, splits = zip(*found, strict=True)
     return kdbench.Data(
-        pictures.stack(name, [(str(file), partial(Image.open, file)) for file in files], size),
+        pictures.of_files(name, files, size),
         np.array(labels),
         classes,
         task="binary" if len(classes) == 2 else "multiclass",

@@ -1,0 +1,42 @@
+"""How far a long preparation is, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench import preparation
+from kdbench.preparation import FIRST_SECONDS, SECONDS, Preparation
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(preparation._process, "listener", lines.append)
+    return lines
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_short_preparation_says_nothing(told):
+    clock = Clock()
+    short = Preparation("pictures", 10, clock=clock)
+    for number in range(1, 11):
+        clock.now += FIRST_SECONDS / 11
+        short.done(number)
+    assert told == []
+
+
+def test_a_long_one_is_told_now_and_then_and_at_its_end(told):
+    clock = Clock()
+    long = Preparation("pictures", 1200, clock=clock)
+    for number in range(1, 1201):
+        clock.now += 0.125
+        long.done(number)
+    assert told[0] == "pictures: 40 of 1,200, about 2 min left"
+    assert told[-1] == "pictures: 1,200 of 1,200"
+    assert len(told) == 2 + int((150 - FIRST_SECONDS) // SECONDS)
