@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 FIRST_SECONDS, SECONDS = 5.0, 30.0
 """When a preparation is told of first, and how often after that; of a shorter one nothing is told."""
@@ -72,5 +73,5 @@ class Preparation:
             return
         self._told, self._next = True, now + SECONDS
         minutes = (now - self._began) * (self._total - items) / max(1, items) / 60
-        left = f", about {minutes:,.0f} min left" if items < self._total else ""
+        left = f", about {ceil(minutes):,} min left" if items < self._total else ""
         tell(f"{self._what}: {items:,} of {self._total:,}{left}")

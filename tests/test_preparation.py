@@ -37,6 +37,20 @@ def test_a_long_one_is_told_now_and_then_and_at_its_end(told):
     for number in range(1, 1201):
         clock.now += 0.125
         long.done(number)
-    assert told[0] == "pictures: 40 of 1,200, about 2 min left"
+    assert told[0] == "pictures: 40 of 1,200, about 3 min left"
     assert told[-1] == "pictures: 1,200 of 1,200"
     assert len(told) == 2 + int((150 - FIRST_SECONDS) // SECONDS)
+
+
+def test_who_listens_is_told(monkeypatch):
+    monkeypatch.setattr(preparation, "_process", preparation._Process())
+    lines: list[str] = []
+    preparation.listen(lines.append)
+    preparation.tell("one moment")
+    assert lines == ["one moment"]
+
+
+def test_by_default_it_goes_to_stderr(monkeypatch, capsys):
+    monkeypatch.setattr(preparation, "_process", preparation._Process())
+    preparation.tell("one moment")
+    assert capsys.readouterr() == ("", "one moment\n")

@@ -67,7 +67,7 @@ def with_size(dataset: str) -> str:
     return f"'{dataset}{'&' if '?' in dataset else '?'}size=32'"
 
 
-def stamps(files: Iterable[Path]) -> str:
+def stamps(files: Iterable[Path | str]) -> str:
     """SHA-256, hex, of the files' names, sizes and times."""
     digest = hashlib.sha256()
     for file in files:

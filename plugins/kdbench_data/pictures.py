@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,9 +44,9 @@ def stack(dataset: str, pictures: Sequence[Opened], size: int | None, made_from:
     return np.ascontiguousarray(np.stack(colored).transpose(0, 3, 1, 2))
 
 
-def of_files(dataset: str, files: Sequence[Path], size: int | None) -> np.ndarray:
+def of_files(dataset: str, files: Sequence[str], size: int | None) -> np.ndarray:
     """`stack` of files, which are decoded again where one has another name, size or time. Raises: as `stack`."""
-    opened = [(str(file), partial(Image.open, file)) for file in files]
+    opened = [(file, partial(Image.open, file)) for file in files]
     return stack(dataset, opened, size, lambda: stamps(files))
 
 

@@ -71,7 +71,7 @@ def read_tiny(directory: Path) -> kdbench.Data:
     words = _words(directory / "words.txt")
     files, labels, splits = zip(*found, strict=True)
     return kdbench.Data(
-        pictures.of_files(TINY, files, None),
+        pictures.of_files(TINY, list(map(str, files)), None),
         np.array(labels),
         [f"{wnid} {words[wnid]}" if wnid in words else wnid for wnid in wnids],
         split=np.array(splits),

@@ -70,7 +70,7 @@ def planned(context: RunContext, method: str, *settings: str, teacher: str = "cn
         ("fitnet", ("recipe.augment=",), ()),
         ("cs_kd", (), ()),
         ("dml", (), ()),
-        ("takd", (), ()),
+        ("born_again", (), ()),
         ("crd", (), ()),
         ("quant_static", (), ()),
     ],
