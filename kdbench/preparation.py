@@ -22,6 +22,7 @@ def _write(text: str) -> None:
 class _Process:
     listener: Callable[[str], None] = _write
     kept_seconds: float = 0.0
+    keeping: int = 0
 
 
 _process = _Process()
@@ -41,9 +42,11 @@ def tell(text: str) -> None:
 def kept() -> Iterator[None]:
     """What is done in this block is kept on disk, for every process that needs it later."""
     began = time.monotonic()
+    _process.keeping += 1
     try:
         yield
     finally:
+        _process.keeping -= 1
         _process.kept_seconds += time.monotonic() - began
 
 
@@ -54,6 +57,8 @@ def kept_seconds() -> float:
 
 class Preparation:
     """How far one is: call `done` with the number of items that are finished, now and then.
+
+    Nothing is told outside `kept`: what every process does for itself is not worth a line of each.
 
     Args:
         what: it is, for people.
@@ -69,7 +74,7 @@ class Preparation:
     def done(self, items: int) -> None:
         """So many items are finished."""
         now = self._clock()
-        if now < self._next and not (self._told and items == self._total):
+        if not _process.keeping or (now < self._next and not (self._told and items == self._total)):
             return
         self._told, self._next = True, now + SECONDS
         minutes = (now - self._began) * (self._total - items) / max(1, items) / 60

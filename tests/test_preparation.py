@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from kdbench import preparation
-from kdbench.preparation import FIRST_SECONDS, SECONDS, Preparation
+from kdbench.preparation import FIRST_SECONDS, SECONDS, Preparation, kept
 
 
 @pytest.fixture
 def told(monkeypatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(preparation._process, "listener", lines.append)
+    monkeypatch.setattr(preparation, "_process", preparation._Process(lines.append))
     return lines
 
 
@@ -25,21 +25,32 @@ class Clock:
 def test_a_short_preparation_says_nothing(told):
     clock = Clock()
     short = Preparation("pictures", 10, clock=clock)
-    for number in range(1, 11):
-        clock.now += FIRST_SECONDS / 11
-        short.done(number)
+    with kept():
+        for number in range(1, 11):
+            clock.now += FIRST_SECONDS / 11
+            short.done(number)
     assert told == []
 
 
 def test_a_long_one_is_told_now_and_then_and_at_its_end(told):
     clock = Clock()
     long = Preparation("pictures", 1200, clock=clock)
-    for number in range(1, 1201):
-        clock.now += 0.125
-        long.done(number)
+    with kept():
+        for number in range(1, 1201):
+            clock.now += 0.125
+            long.done(number)
     assert told[0] == "pictures: 40 of 1,200, about 3 min left"
     assert told[-1] == "pictures: 1,200 of 1,200"
     assert len(told) == 2 + int((150 - FIRST_SECONDS) // SECONDS)
+
+
+def test_what_is_not_kept_is_not_told(told):
+    clock = Clock()
+    long = Preparation("pictures", 10, clock=clock)
+    clock.now += 100
+    long.done(5)
+    long.done(10)
+    assert told == []
 
 
 def test_who_listens_is_told(monkeypatch):

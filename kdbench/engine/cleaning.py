@@ -72,7 +72,7 @@ def check_and_clean(name: str, data: object) -> Checked:
     targets = _targets(name, data, len(labels))
     official = _official(name, data.split, len(labels))
     groups = _groups(name, data.groups, len(labels))
-    digests = once(name, views, "digests", None, lambda: _digests(name, views))
+    digests = once(name, views, "digests", list, lambda: _digests(name, views))
     kept = _without_duplicates(digests, labels, official)
     return Checked(
         views=views,

@@ -176,7 +176,7 @@ def _moments(name: str, images: NDArray[Any], train: Positions, how: Preprocess)
     def found() -> NDArray[np.float64]:
         return np.stack(moments_of(images, train, how, what=f"{name}: statistics of its train items"))
 
-    mean, scale = once(name, {"images": images}, "moments", [how, content_sum(train)], found)
+    mean, scale = once(name, {"images": images}, "moments", lambda: [how, content_sum(train)], found)
     return mean, scale
 
 
@@ -216,7 +216,9 @@ def _fingerprint(name: str, checked: Checked) -> str:
             digest.update(described.data)
         return np.frombuffer(digest.digest(), dtype=np.uint8)
 
-    parts = [header, *map(content_sum, [checked.kept, *rest])]
+    def parts() -> list[Any]:
+        return [header, *map(content_sum, [checked.kept, *rest])]
+
     return once(name, checked.views, "fingerprint", parts, found).tobytes().hex()
 
 

@@ -83,7 +83,7 @@ class DiskView:
         return read.pin_memory() if self.device.type == "cuda" else read
 
     def _ready(self, read: Tensor) -> Tensor:
-        values = read.to(self.device, non_blocking=read.is_pinned()).to(torch.float32)
+        values = read.to(self.device, non_blocking=self.device.type == "cuda").to(torch.float32)
         if self._scaling:
             mean, scale = self._scaling
             values.sub_(mean).mul_(scale)

@@ -23,7 +23,7 @@ def is_on_disk(array: NDArray[Any]) -> bool:
 
 
 def once(
-    name: str, views: Mapping[str, NDArray[Any]], what: str, parts: Any, build: Callable[[], NDArray[Any]]
+    name: str, views: Mapping[str, NDArray[Any]], what: str, parts: Callable[[], Any], build: Callable[[], NDArray[Any]]
 ) -> NDArray[Any]:
     """`build()`; where a view is on disk its result is kept in the data cache, for every process that asks later.
 
@@ -31,7 +31,7 @@ def once(
         name: the dataset.
         views: all arrays that `build` reads.
         what: what is built.
-        parts: what it depends on beside the views and the protocol's version, as JSON has it.
+        parts: gives what it depends on beside the views and the protocol's version, as JSON has it.
         build: gives an array.
 
     Raises: what `build` raises; FetchError where the cache cannot be written.
@@ -40,7 +40,7 @@ def once(
         return build()
     content = {view: _identity(array) for view, array in views.items()}
     with kept():
-        return remember(f"{name}/{what}", [PROTOCOL, content, parts], lambda: {what: build()})[what]
+        return remember(f"{name}/{what}", [PROTOCOL, content, parts()], lambda: {what: build()})[what]
 
 
 def content_sum(array: NDArray[Any]) -> str:
