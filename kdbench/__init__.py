@@ -34,16 +34,21 @@ if TYPE_CHECKING:
     from kdbench.data import Data, DatasetInfo
     from kdbench.engine import projectors
     from kdbench.fetching.cache import source_path
+    from kdbench.fetching.on_disk import check_disk_room, remember_on_disk
     from kdbench.fetching.prepared import remember
+    from kdbench.preparation import Preparation
     from kdbench.store import load
 
 _LAZY = {
     "Data": "kdbench.data:Data",
     "DatasetInfo": "kdbench.data:DatasetInfo",
+    "Preparation": "kdbench.preparation:Preparation",
+    "check_disk_room": "kdbench.fetching.on_disk:check_disk_room",
     "kernels": "kdbench.kernels",
     "load": "kdbench.store:load",
     "projectors": "kdbench.engine.projectors",
     "remember": "kdbench.fetching.prepared:remember",
+    "remember_on_disk": "kdbench.fetching.on_disk:remember_on_disk",
     "source_path": "kdbench.fetching.cache:source_path",
 }
 
@@ -66,12 +71,14 @@ __all__ = [
     "Needs",
     "Outputs",
     "Pair",
+    "Preparation",
     "Published",
     "Recipe",
     "Record",
     "Search",
     "Source",
     "__version__",
+    "check_disk_room",
     "grid",
     "hookimpl",
     "kernels",
@@ -79,6 +86,7 @@ __all__ = [
     "needs",
     "projectors",
     "remember",
+    "remember_on_disk",
     "source_path",
 ]
 

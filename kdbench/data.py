@@ -30,7 +30,8 @@ class Data:
 
     Args:
         inputs: one array per view, or one array for a single view; shape (N, ...), any numeric dtype.
-            Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1].
+            Images are (N, H, W) or (N, C, H, W); uint8 images are scaled to [0, 1]. A np.memmap of uint8
+            (`kdbench.remember_on_disk`) is never held in memory: batches are read from it.
         labels: class indices, shape (N,), integers in [0, len(classes)). For "multilabel" 0 or 1, shape (N, C). For
             "language-modeling" one for each token of an item, shape (N, L): what the model is to say at that place, or
             -100 where it is not asked. For "seq2seq" the target, shape (N, T): its tokens and END, then -100. For

@@ -73,9 +73,10 @@ def kdbench_register_metrics(register: Register) -> None:
     With of="model" a metric that has to run the model, on the test split of the runs that ask for it (`--measure NAME`,
     a method's or a dataset's `measures`): `factory() -> metric(model, inputs (N, ...), labels (N,)) -> float`, torch,
     the model in evaluation mode. With scheme=True too, NAME:TEXT is `factory(TEXT)`. A factory raises
-    `InvalidParameter` for a bad text; it is called to check a plan, without torch. With info=True the metric is also
-    given `info=`, the DatasetInfo (whose class names are the vocabulary), with index=True `index=`, where the items are
-    in the raw data, (N,); with of_teacher=True the teacher is measured too, once.
+    `InvalidParameter` for a bad text; it is called to check a plan, without torch. Inputs that do not fit into memory
+    come from disk: of them a metric takes `inputs[rows]` or `inputs.split(SIZE)`, which are tensors. With info=True
+    the metric is also given `info=`, the DatasetInfo (whose class names are the vocabulary), with index=True `index=`,
+    where the items are in the raw data, (N,); with of_teacher=True the teacher is measured too, once.
     """
 
 

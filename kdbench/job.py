@@ -105,6 +105,10 @@ class HookedEvents:
         self._display.run_finished(run, record)
         self._plugins.emit("kdbench_run_finished", self._warn, run=run, record=record)
 
+    def preparing(self, text: str) -> None:
+        """Shown only."""
+        self._display.preparing(text)
+
     def waiting(self, runs: int) -> None:
         """Shown only."""
         self._display.waiting(runs)

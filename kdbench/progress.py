@@ -57,6 +57,10 @@ class Lines:
         self._done += 1
         self.say(f"[{self._done}/{self._total}] {describe(run, record)}")
 
+    def preparing(self, text: str) -> None:
+        """Tell it."""
+        self.say(text)
+
     def waiting(self, runs: int) -> None:
         """Tell once for each number of runs."""
         if runs != self._waiting:
@@ -127,6 +131,10 @@ class Bars:
         self._bars.advance(self._all)
         if record.status != "ok":
             self.say(describe(run, record))
+
+    def preparing(self, text: str) -> None:
+        """Tell it."""
+        self.say(text)
 
     def waiting(self, runs: int) -> None:
         """Tell beside the bar of all runs."""

@@ -16,6 +16,7 @@ from kdbench.executors import Execution
 from kdbench.executors.scout import Scout, scouting
 from kdbench.job import remaining, with_data
 from kdbench.plan import Plan, Run
+from kdbench.preparation import kept_seconds
 from kdbench.records import Summary
 from kdbench.store import MARKER, Store
 
@@ -33,7 +34,7 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
     pending = {run.run_id for run in todo}
     began = time.monotonic()
     todo, absent = with_data(todo, catalog)
-    reading = time.monotonic() - began
+    reading = time.monotonic() - began - kept_seconds()
     lacking = {one.name for one in absent}
     threads = _threads(plan.runs, execution)
     with scouting(replace(execution, threads=threads)) as scout:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
-from kdbench.errors import MethodRefused
+from kdbench.engine.disk_view import DiskView, Inputs
+from kdbench.errors import MethodRefused, ModelMismatch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,6 +44,18 @@ def came_trained(combo: Combo, entry: Entry, model: nn.Module) -> bool:
     if combo.teacher_checkpoint is not None or entry.metadata.get("pretrained"):
         return True
     return only_answers(model) and not is_fitted(model)
+
+
+def all_items(inputs: Inputs, teacher_name: str) -> Tensor:
+    """The train split as an estimator is fitted to it, (N, ...). Raises: ModelMismatch where it is read from disk."""
+    if isinstance(inputs, DiskView):
+        size = 4 * inputs.shape.numel() / 1e9
+        raise ModelMismatch(
+            f"teacher {teacher_name!r} cannot be fitted to data that does not fit into memory",
+            f"an estimator takes all items of the train split at once: {len(inputs):,}, of {size:,.1f} GB",
+            "choose a network, or smaller pictures",
+        )
+    return inputs
 
 
 def check_it_can_serve(method: Method, method_name: str, teacher: nn.Module, teacher_name: str) -> None:

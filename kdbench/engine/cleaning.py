@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.data import Data, Preprocess, SplitName, Task
+from kdbench.engine.once import once
 from kdbench.engine.tasks import KINDS, kind_of
 from kdbench.errors import InvalidData
+from kdbench.preparation import Preparation
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _LEAST_CLASSES: dict[Task, int] = {"multilabel": 1, "retrieval": 0}
 _CHUNK_BYTES = 1 << 24
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,8 @@ def check_and_clean(name: str, data: object) -> Checked:
     groups = _groups(name, wholes if data.groups is None and parts is not None else data.groups, len(labels))
     if parts is not None:
         _check_wholes(name, wholes, official, groups)
-    kept = _without_duplicates(views, labels, official, wholes)
+    digests = once(name, views, "digests", list, lambda: _digests(name, views))
+    kept = _without_duplicates(digests, labels, official, wholes)
     return Checked(
         views=views,
         preprocess=preprocess,
@@ -112,7 +116,7 @@ def _classes(name: str, data: Data) -> tuple[str, ...]:
 
 
 def _view(name: str, view: str, values: object) -> NDArray[Any]:
-    array: NDArray[Any] = np.asarray(values)
+    array: NDArray[Any] = values if isinstance(values, np.memmap) else np.asarray(values)
     where = f"dataset {name!r}, view {view!r}"
     if array.dtype.kind not in "biuf":
         raise InvalidData(
@@ -245,10 +249,7 @@ def _check_length(name: str, what: str, length: int, items: int) -> None:
 
 
 def _without_duplicates(
-    views: Mapping[str, NDArray[Any]],
-    labels: NDArray[Any],
-    official: NDArray[np.str_] | None,
-    wholes: NDArray[np.int64],
+    digests: NDArray[np.uint8], labels: NDArray[Any], official: NDArray[np.str_] | None, wholes: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Positions of the items to keep: one of each set of equal items, none of a set whose labels differ.
 
@@ -261,7 +262,9 @@ def _without_duplicates(
     dropped: set[int] = set()
     conflicting: set[int] = set()
     rank = None if official is None else np.array([SPLITS.index(one) for one in SPLITS])[_codes(official)]
-    for item, digest in enumerate(_digests(views)):
+    content = digests.tobytes()
+    for item in range(len(digests)):
+        digest = content[item * _DIGEST_BYTES : (item + 1) * _DIGEST_BYTES]
         other = first.setdefault(digest, item)
         whole, another = numbers[item], numbers[other]
         if whole == another:
@@ -284,17 +287,26 @@ def _codes(official: NDArray[np.str_]) -> NDArray[np.int64]:
     return codes
 
 
-def _digests(views: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """A 128-bit hash of each item over all views; equal numbers have equal hashes (0.0 and -0.0 too)."""
-    hashes = [hashlib.blake2b(digest_size=16) for _ in range(len(next(iter(views.values()))))]
-    for array in views.values():
-        for start in _starts(array):
-            chunk = array[start : start + _rows(array)]
-            rows = np.ascontiguousarray(chunk + 0.0 if array.dtype.kind == "f" else chunk).data.cast("B")
-            size = len(rows) // len(chunk)
-            for number in range(len(chunk)):
-                hashes[start + number].update(rows[number * size : (number + 1) * size])
-    return [one.digest() for one in hashes]
+def _digests(name: str, views: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """A 128-bit hash of each item over all views, (N, 16); equal numbers have equal hashes (0.0 and -0.0 too)."""
+    items = len(next(iter(views.values())))
+    step, found = min(map(_rows, views.values())), bytearray()
+    progress = Preparation(f"{name}: search for copies", items)
+    for start in range(0, items, step):
+        parts = [_item_bytes(array[start : start + step]) for array in views.values()]
+        for first, *others in zip(*parts, strict=True):
+            digest = hashlib.blake2b(first, digest_size=_DIGEST_BYTES)
+            for other in others:
+                digest.update(other)
+            found += digest.digest()
+        progress.done(min(start + step, items))
+    return np.frombuffer(found, dtype=np.uint8).reshape(items, _DIGEST_BYTES)
+
+
+def _item_bytes(chunk: NDArray[Any]) -> list[memoryview]:
+    rows = np.ascontiguousarray(chunk + 0.0 if chunk.dtype.kind == "f" else chunk).data.cast("B")
+    size = len(rows) // len(chunk)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _rows(array: NDArray[Any]) -> int:

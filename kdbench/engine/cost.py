@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdbench.engine.disk_view import Inputs
 from kdbench.records import Throughput
 
 BATCH_SIZES = (1, 64, 256)
@@ -89,7 +90,7 @@ def flops(model: nn.Module, example: Tensor) -> int:
 
 def measure_throughput(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     *,
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
     budget_s: float = 0.15,

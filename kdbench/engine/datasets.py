@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,14 @@ from torch import Tensor
 from kdbench.catalog import Entry
 from kdbench.data import Data, DatasetInfo, Preprocess, Task
 from kdbench.engine.cleaning import Checked, check_and_clean
+from kdbench.engine.disk_view import DiskView, Inputs
+from kdbench.engine.once import PROTOCOL, content_sum, is_on_disk, once
+from kdbench.engine.preprocessing import CHUNK_BYTES, Moments, as_images, moments_of, transformed
 from kdbench.engine.splits import Positions, draw_fold, draw_split
 from kdbench.engine.tasks import kind_of
 from kdbench.errors import InvalidData, KdbenchError, UnknownName, UsageError
 from kdbench.names import did_you_mean
-
-PROTOCOL = 1
-"""Version of cleaning, splitting and preprocessing; a change of any of them changes every fingerprint."""
-
-_CHUNK_BYTES = 1 << 23
-Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
+from kdbench.preparation import Preparation
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +32,14 @@ class Split:
     """Items of one split.
 
     Args:
-        inputs: one float32 tensor per view, shape (N, ...).
+        inputs: one float32 tensor per view, shape (N, ...), or what gives its rows from disk.
         labels: int64, shape (N,), or (N, L) for a language-modeling task; float32, (N, C), for a multi-label one.
         index: int64, shape (N,): the items' positions in the raw data, ascending.
         targets: float32, (N, D): what the items of a retrieval task have to find, where it has that.
         parts: int64, (N, 2): of items that are scored together, the whole of each and where in it (`Data.parts`).
     """
 
-    inputs: Mapping[str, Tensor]
+    inputs: Mapping[str, Inputs]
     labels: Tensor
     index: Tensor
     targets: Tensor | None = None
@@ -140,15 +138,19 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         split = draw_fold(*arguments, fold=fold, folds=folds)
     else:
         raise InvalidData(f"dataset {name!r}: fold {fold} of {folds} folds", "both are needed, or neither")
-    inputs: dict[str, dict[str, Tensor]] = {part: {} for part in split}
+    inputs: dict[str, dict[str, Inputs]] = {part: {} for part in split}
     for view, array in checked.views.items():
         how = checked.preprocess[view]
-        images = _as_images(array) if how == "image" else array
-        moments = _moments(images, checked.kept[split["train"]], how) if how != "none" else None
+        images = as_images(array) if how == "image" else array
+        moments = _moments(name, images, checked.kept[split["train"]], how) if how != "none" else None
         for part, positions in split.items():
-            inputs[part][view] = _transformed(images, checked.kept[positions], how, moments)
+            items = checked.kept[positions]
+            if is_on_disk(array):
+                inputs[part][view] = DiskView(images, items, moments)
+                continue
+            inputs[part][view] = values = transformed(images, items, how, moments)
             if array.dtype != np.uint8:  # bytes fit, whatever the moments
-                _check_range(name, view, how, inputs[part][view])
+                _check_range(name, view, how, values)
     splits = {
         part: Split(
             inputs[part],
@@ -166,64 +168,19 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
-        fingerprint=_fingerprint(checked),
+        fingerprint=_fingerprint(name, checked),
         views=tuple(checked.views),
         removed=checked.removed,
         outputs=kind_of(data.task).outputs(data, checked.classes),
     )
 
 
-def _as_images(array: NDArray[Any]) -> NDArray[Any]:
-    return array[:, None] if array.ndim == 3 else array
+def _moments(name: str, images: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
+    def found() -> NDArray[np.float64]:
+        return np.stack(moments_of(images, train, how, what=f"{name}: statistics of its train items"))
 
-
-def _moments(array: NDArray[Any], train: Positions, how: Preprocess) -> Moments:
-    """Mean and 1/deviation on the train items, shaped to broadcast over one item.
-
-    Per channel for images, per value otherwise (bytes are not scaled to [0, 1] first: it would cancel).
-    1/deviation is 0 where the train items are all equal, up to rounding: the bound is
-    scikit-learn's, n·ε·var + (n·ε·mean)².
-    """
-    axes = (0, 2, 3) if how == "image" else (0,)
-    shape = (array.shape[1], 1, 1) if how == "image" else array.shape[1:]
-    count = len(train) * (array[0, 0].size if how == "image" else 1)
-    mean = np.zeros(shape)
-    for chunk in _chunks(array, train, np.float64):
-        mean += chunk.sum(axis=axes).reshape(shape)
-    mean /= count
-    variance = np.zeros(shape)
-    for chunk in _chunks(array, train, np.float64):
-        chunk -= mean
-        np.square(chunk, out=chunk)
-        variance += chunk.sum(axis=axes).reshape(shape)
-    variance /= count
-    noise = count * np.finfo(np.float64).eps
-    constant = variance <= noise * variance + (noise * mean) ** 2
-    return mean, np.where(constant, 0.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
-
-
-def _transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:
-    """The items as float32. Bytes are standardised in float32, everything else in float64 (large offsets)."""
-    out = np.empty((len(items), *array.shape[1:]), dtype=np.float32)
-    dtype = np.float32 if array.dtype == np.uint8 else np.float64
-    rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is refused by name afterwards
-        for start in range(0, len(items), rows):
-            chunk, into = array[items[start : start + rows]], out[start : start + rows]
-            if moments is None:
-                into[...] = chunk
-                continue
-            mean, scale = (moment.astype(dtype) for moment in moments)
-            part = np.subtract(chunk, mean, out=into if dtype == np.float32 else None, dtype=dtype)
-            np.multiply(part, scale, out=into, casting="same_kind")
-    return torch.from_numpy(out)
-
-
-def _chunks(array: NDArray[Any], items: Positions, dtype: type[np.floating[Any]]) -> Iterator[NDArray[Any]]:
-    """Copies of a few items at a time, as floats."""
-    rows = max(1, _CHUNK_BYTES // (array[0].size * np.dtype(dtype).itemsize))
-    for start in range(0, len(items), rows):
-        yield array[items[start : start + rows]].astype(dtype)
+    mean, scale = once(name, {"images": images}, "moments", lambda: [how, content_sum(train)], found)
+    return mean, scale
 
 
 def _check_range(name: str, view: str, how: Preprocess, values: Tensor) -> None:
@@ -236,27 +193,38 @@ def _check_range(name: str, view: str, how: Preprocess, values: Tensor) -> None:
     )
 
 
-def _fingerprint(checked: Checked) -> str:
+def _fingerprint(name: str, checked: Checked) -> str:
     """SHA-256 over the cleaned content, its description, the official split, the groups, and the wholes of parts."""
-    digest = hashlib.sha256()
     views = {view: (_canonical(array).str, array.shape[1:]) for view, array in checked.views.items()}
     header = [PROTOCOL, len(checked.kept), checked.classes, views, dict(checked.preprocess)]
-    digest.update(msgspec.json.encode([*header, checked.official is not None, checked.groups is not None]))
-    for array in checked.views.values():
-        rows = max(1, _CHUNK_BYTES // (array.nbytes // len(array)))
-        for start in range(0, len(checked.kept), rows):
-            chunk = array[checked.kept[start : start + rows]].astype(_canonical(array), copy=False)
-            digest.update(np.ascontiguousarray(chunk).data)
-    digest.update(checked.labels.astype("<i8").data)
+    header += [checked.official is not None, checked.groups is not None]
+    rest = [checked.labels.astype("<i8")]
     if checked.targets is not None:
-        digest.update(np.ascontiguousarray(checked.targets.astype("<f4")).data)
+        rest.append(np.ascontiguousarray(checked.targets.astype("<f4")))
     if checked.official is not None:
-        digest.update("\n".join(checked.official.tolist()).encode())
+        rest.append(np.frombuffer("\n".join(checked.official.tolist()).encode(), dtype=np.uint8))
     if checked.groups is not None:
-        digest.update(checked.groups.astype("<i8").data)
+        rest.append(checked.groups.astype("<i8"))
     if checked.parts is not None:
-        digest.update(checked.parts.astype("<i8").data)
-    return digest.hexdigest()
+        rest.append(checked.parts.astype("<i8"))
+
+    def found() -> NDArray[np.uint8]:
+        digest = hashlib.sha256(msgspec.json.encode(header))
+        for array in checked.views.values():
+            rows = max(1, CHUNK_BYTES // (array.nbytes // len(array)))
+            progress = Preparation(f"{name}: fingerprint", len(checked.kept))
+            for start in range(0, len(checked.kept), rows):
+                chunk = array[checked.kept[start : start + rows]].astype(_canonical(array), copy=False)
+                digest.update(np.ascontiguousarray(chunk).data)
+                progress.done(start + len(chunk))
+        for described in rest:
+            digest.update(described.data)
+        return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+    def parts() -> list[Any]:
+        return [header, *map(content_sum, [checked.kept, *rest])]
+
+    return once(name, checked.views, "fingerprint", parts, found).tobytes().hex()
 
 
 def _canonical(array: NDArray[Any]) -> np.dtype[Any]:

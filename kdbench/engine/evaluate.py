@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from kdbench.engine.disk_view import Inputs, part_of
 from kdbench.engine.peers import ALONE, Peers
 from kdbench.engine.tasks import Truth, kind_of
 
@@ -19,12 +20,12 @@ BATCH = 512
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, inputs: Tensor, fabric: Fabric) -> Tensor:
+def predict(model: nn.Module, inputs: Inputs, fabric: Fabric) -> Tensor:
     """Logits (N, ..., C) in float32 on the inputs' device, in evaluation mode; the model's mode is restored."""
     training = model.training
     model.eval()
     with fabric.autocast():
-        logits = [model(part).float() for part in torch.split(inputs, BATCH)]
+        logits = [model(part).float() for part in inputs.split(BATCH)]
     model.train(training)
     return torch.cat(logits)
 
@@ -45,7 +46,7 @@ def evaluate(model: nn.Module, data: Views, fabric: Fabric, peers: Peers = ALONE
     else:
         mine = data.parts[:, 0] % peers.size == peers.rank
         truth = Truth(data.labels[mine], parts=data.parts[mine])
-    loss, hits, part = kind.sums(predict(model, data.student[mine], fabric), truth)
+    loss, hits, part = kind.sums(predict(model, part_of(data.student, mine), fabric), truth)
     totals = torch.stack([loss.double(), hits.double(), torch.tensor(part).to(loss.device, torch.float64)])
     loss_sum, hit_sum, count = peers.add(totals).tolist()
     return {"loss": loss_sum / count, "accuracy": hit_sum / count}

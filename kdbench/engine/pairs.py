@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from kdbench.engine.answering import came_trained, check_it_can_serve, only_answers
+from kdbench.engine.answering import all_items, came_trained, check_it_can_serve, is_fitted, only_answers
 from kdbench.engine.models import Maker, Side, build_model, inspect_model
 from kdbench.engine.teachers import steps_per_epoch
 from kdbench.errors import KdbenchError
@@ -32,6 +32,8 @@ def make_pair(
     """Both models with the shapes of the features that the method needs. Raises: ModelMismatch, MethodRefused."""
     combo, dataset, recipe, needs = run.combo, data.dataset, run.recipe, method.needs
     check_it_can_serve(method, combo.method, teacher, combo.teacher)
+    if is_fitted(teacher):
+        all_items(data.train.teacher, combo.teacher)
     info, teacher_info = dataset.info(combo.student_view), dataset.info(combo.teacher_view)
     entry, teacher_entry = catalog.find("student", combo.student), catalog.find("teacher", combo.teacher)
     example, teacher_example = data.train.student[:2], data.train.teacher[:2]

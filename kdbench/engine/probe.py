@@ -21,6 +21,7 @@ from kdbench.engine.answering import came_trained, is_fitted
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import RunContext, RunData, make_fabric
+from kdbench.engine.disk_view import part_of
 from kdbench.engine.evaluate import evaluate, predict
 from kdbench.engine.models import build_model
 from kdbench.engine.pairs import make_pair
@@ -32,6 +33,7 @@ from kdbench.engine.train import Trainer, Views
 from kdbench.method import Method, ModelInfo, Pair
 from kdbench.place import ALONE
 from kdbench.plan import Run
+from kdbench.preparation import kept_seconds
 from kdbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -51,15 +53,15 @@ _FITTED = 1000
 def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
     """Estimated seconds by phase.
 
-    data: to read and prepare the dataset, next to nothing where this process has just done it. teacher: to train it.
-    signals: for what is kept of it. student: for the method's training, from a few of its own steps on a part of the
-    data, and validation after every epoch. measure: for scores and speed. What a method does that cannot be timed so is
-    left out, and `untimed` is 1.
+    data: to read and prepare the dataset, next to nothing where this process has just done it; what it keeps on disk is
+    not counted. teacher: to train it. signals: for what is kept of it. student: for the method's training, from a few
+    of its own steps on a part of the data, and validation after every epoch. measure: for scores and speed. What a
+    method does that cannot be timed so is left out, and `untimed` is 1.
     """
     fabric = make_fabric(run, run.recipe.precision, ALONE)
-    started = time.perf_counter()
+    started, kept = time.perf_counter(), kept_seconds()
     data = context.data(run, fabric.device)
-    seconds = {"data": time.perf_counter() - started}
+    seconds = {"data": time.perf_counter() - started - (kept_seconds() - kept)}
     combo = run.combo
     recipes = (msgspec.json.encode(run.recipe), msgspec.json.encode(run.teacher_recipe))
     key = (combo.dataset, combo.pair, combo.teacher_checkpoint, run.fold, *recipes)
@@ -94,7 +96,7 @@ def _timed_pair(run: Run, context: RunContext, fabric: Fabric, data: RunData) ->
     found = {"teacher": 0.0}
     if is_fitted(teacher):
         part = _evenly(seen[0], _FITTED)
-        fitting = _seconds(fabric, lambda: teacher.fit(part.student, part.labels))
+        fitting = _seconds(fabric, lambda: teacher.fit(part.student[:], part.labels))
         found["teacher"] = fitting * len(data.train.labels) / len(part.labels)
     elif not came_trained(combo, teacher_entry, teacher):
         pair = Pair(teacher_info, ModelInfo("teacher", teacher), None, run.teacher_recipe.epochs, 1)
@@ -120,7 +122,7 @@ def _measure(student: nn.Module, data: RunData, fabric: Fabric) -> None:
 
 
 def _plain_step(fabric: Fabric, pair: Pair, train: Views, recipe: Recipe) -> float:
-    """Seconds of a training step on labels, from a few of the real training loop, after the first ones."""
+    """Seconds of a training step on labels and its batch, from a few of the real loop, after the first ones."""
     trainer = Trainer(
         fabric=fabric, method=Supervised(), pair=pair, teacher=NoTeacher(), train=train, validation=train,
         recipe=recipe, seed=0, augment=augmentation(recipe.augment) if recipe.augment else None,
@@ -134,7 +136,7 @@ def _plain_step(fabric: Fabric, pair: Pair, train: Views, recipe: Recipe) -> flo
         if sum(times) > 2 * _SLOW_SECONDS:
             break
     trainer.close()
-    return median(times[_WARM_UP:] or times)
+    return median(times[_WARM_UP:] or times) + trainer.batch_seconds / len(times)
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class _Short:
             )
         )
         if is_fitted(teacher):
-            teacher.fit(part.teacher, part.labels)
+            teacher.fit(part.teacher[:], part.labels)
         pair = make_pair(shortened, catalog, data, student, teacher, method)
         method.check(pair)
         kept = Teacher(teacher, "", {}, np.zeros(0, np.float32), self.directory / f"{epochs}-{batches}", 0.0)
@@ -190,11 +192,11 @@ class _Short:
 def _evenly(views: Views, items: int) -> Views:
     """So many of the items, evenly spaced: data that comes sorted by class keeps its classes."""
     chosen = torch.linspace(0, len(views.labels) - 1, min(items, len(views.labels))).long().to(views.labels.device)
-    student = views.student[chosen]
+    student = part_of(views.student, chosen)
     return replace(
         views,
         student=student,
-        teacher=student if views.teacher is views.student else views.teacher[chosen],
+        teacher=student if views.teacher is views.student else part_of(views.teacher, chosen),
         labels=views.labels[chosen],
         targets=None if views.targets is None else views.targets[chosen],
         parts=None if views.parts is None else views.parts[chosen],

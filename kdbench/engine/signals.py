@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from kdbench.engine.disk_view import Inputs
 from kdbench.engine.evaluate import BATCH
 from kdbench.engine.features import FeatureTap, resolve
 from kdbench.engine.peers import ALONE, Peers
@@ -105,7 +106,7 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 def stored_signals(
     module: nn.Module,
     name: str,
-    inputs: Tensor,
+    inputs: Inputs,
     features: tuple[str, ...],
     directory: Path,
     others: Callable[[], tuple[str, ...]] = tuple,
@@ -129,7 +130,7 @@ def stored_signals(
 def _make_files(
     module: nn.Module,
     name: str,
-    inputs: Tensor,
+    inputs: Inputs,
     files: Mapping[str, Path],
     directory: Path,
     others: Callable[[], tuple[str, ...]],
@@ -164,7 +165,7 @@ def _resolvable(module: nn.Module, name: str, features: tuple[str, ...]) -> dict
     return paths
 
 
-def _keep(module: nn.Module, name: str, inputs: Tensor, files: Mapping[str, Path]) -> int:
+def _keep(module: nn.Module, name: str, inputs: Inputs, files: Mapping[str, Path]) -> int:
     tap = FeatureTap(module, [signal for signal in files if signal != "logits"], name)
     try:
         return _compute(module, tap, inputs, files)
@@ -177,16 +178,15 @@ def _file_name(path: str) -> str:
 
 
 @torch.no_grad()
-def _compute(module: nn.Module, tap: FeatureTap, inputs: Tensor, files: Mapping[str, Path]) -> int:
+def _compute(module: nn.Module, tap: FeatureTap, inputs: Inputs, files: Mapping[str, Path]) -> int:
     module.eval()
     maps: dict[str, np.memmap[tuple[int, ...], np.dtype[np.float32]]] = {}
     temporary: dict[str, Path] = {}
     total = 0
-    for start in range(0, len(inputs), BATCH):
-        part = inputs[start : start + BATCH]
+    for part in inputs.split(BATCH):
         logits = module(part)
         values = {"logits": logits, **tap.take()}
-        if start == 0:
+        if not total:
             size = sum(values[s].nbytes for s in files) * len(inputs) // len(part)
             if size > ON_DISK_BYTES:
                 return 0
@@ -197,7 +197,7 @@ def _compute(module: nn.Module, tap: FeatureTap, inputs: Tensor, files: Mapping[
                 shape = (len(inputs), *values[signal].shape[1:])
                 maps[signal] = np.lib.format.open_memmap(text, mode="w+", dtype=np.float32, shape=shape)
         for signal in files:
-            maps[signal][start : start + len(part)] = values[signal].float().cpu().numpy()
+            maps[signal][total : total + len(part)] = values[signal].float().cpu().numpy()
         total += len(part)
     for signal, file in files.items():
         maps[signal].flush()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from kdbench.engine.answering import came_trained, is_fitted
+from kdbench.engine.answering import all_items, came_trained, is_fitted
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher, TrainedTeacher, get_teacher, teacher_key
 from kdbench.engine.checkpoints import load_weights, weights_fingerprint
@@ -56,7 +56,7 @@ def obtain_teacher(run: Run, context: RunContext, data: RunData, on_epoch: Epoch
 
     def train_teacher(module: nn.Module) -> TrainedTeacher:
         if fitted and is_fitted(module):
-            module.fit(train.student, train.labels)
+            module.fit(all_items(train.student, entry.name), train.labels)
         elif not pretrained:
             pair = Pair(info, inspected, None, recipe.epochs, steps_per_epoch(len(train.labels), recipe.batch_size))
             train_supervised("teacher", fabric, pair, train, validation, recipe, TEACHER_SEED, on_epoch)

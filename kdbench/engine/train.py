@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kdbench.data import Task
+from kdbench.engine.disk_view import Inputs, batches_of
 from kdbench.engine.evaluate import evaluate
 from kdbench.engine.features import FeatureTap
 from kdbench.engine.loss_terms import Logs, mean_terms, total_loss
@@ -37,14 +38,14 @@ OnEpoch = Callable[[int, Logs], None]
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """A split on the device as both models see it, and what is right: the labels, or the targets of retrieval.
+    """A split as both models see it, on the device, and what is right: the labels, or the targets of retrieval.
 
-    `parts` tell which items are scored together (`Data.parts`), `index`, on the CPU, the items' positions in the raw
-    data, where they have any.
+    Inputs are tensors (N, ...), or what gives their rows from disk on the device (`DiskView`). `parts` tell which items
+    are scored together (`Data.parts`), `index`, on the CPU, the items' positions in the raw data, where they have any.
     """
 
-    student: Tensor
-    teacher: Tensor
+    student: Inputs
+    teacher: Inputs
     labels: Tensor
     task: Task = "multiclass"
     targets: Tensor | None = None
@@ -53,7 +54,7 @@ class Views:
 
     @classmethod
     def of(cls, split: Split, student: str, teacher: str, device: torch.device, task: Task) -> Views:
-        """The split's tensors, moved once."""
+        """The split's tensors, moved once; of a view on disk its rows are moved when they are read."""
         inputs = split.inputs[student].to(device)
         other = inputs if teacher == student else split.inputs[teacher].to(device)
         targets = None if split.targets is None else split.targets.to(device)
@@ -250,25 +251,29 @@ class Trainer:
         data, size = self.train_data, self.recipe.batch_size
         items, started = len(data.labels), time.perf_counter()
         order_stream = generator(self.seed, "order", epoch)
-        order = torch.randperm(items, generator=order_stream).to(data.labels.device)
+        drawn = torch.randperm(items, generator=order_stream)
+        if size > 1 and items > 1 and items % size == 1:
+            drawn = drawn[:-1]  # a rest of one item, of which batch norm has no variance
+        order, on_cpu = torch.split(drawn.to(data.labels.device), size), torch.split(drawn, size)
+        shares = [self.peers.share(len(index)) for index in order]
+        if self.peers.size > 1 and self.augment is None:  # else all is selected first, and drawn for
+            order, on_cpu = (
+                tuple(index[part] for index, (part, _) in zip(each, shares, strict=True)) for each in (order, on_cpu)
+            )
         shared = data.teacher is data.student
-        for number, index in enumerate(torch.split(order, size)):
-            if len(index) == 1 and min(size, items) > 1:
-                continue  # a rest, of which batch norm has no variance
-            self.samples += len(index)
-            part = None
-            if self.peers.size > 1:
-                part, self._weight = self.peers.share(len(index))
-                if self.augment is None:
-                    index, part = index[part], None
-            inputs = data.student.index_select(0, index)  # in half the time of data.student[index]
-            teacher_inputs = inputs if shared else data.teacher.index_select(0, index)
+        selected = batches_of(data.student, order, on_cpu)
+        of_teacher = selected if shared else batches_of(data.teacher, order, on_cpu)
+        for number, (index, (part, weight)) in enumerate(zip(order, shares, strict=True)):
+            self.samples += min(size, items - number * size)
+            self._weight = weight
+            inputs = next(selected)
+            teacher_inputs = inputs if shared else next(of_teacher)
             if self.augment is not None:
                 inputs = self.augment(inputs, order_stream)
                 teacher_inputs = inputs if shared else self.augment(teacher_inputs, order_stream)
-            if part is not None:
-                index, inputs = index[part], inputs[part]
-                teacher_inputs = inputs if shared else teacher_inputs[part]
+                if self.peers.size > 1:
+                    index, inputs = index[part], inputs[part]
+                    teacher_inputs = inputs if shared else teacher_inputs[part]
             done = epoch * self.pair.steps_per_epoch + number
             self._lr = self.recipe.lr * lr_factor(self.recipe, done, self.total_steps, self.pair.steps_per_epoch)
             for group in self.optimizer.param_groups:

@@ -53,6 +53,9 @@ class Events(Protocol):
     def run_finished(self, run: Run, record: Record) -> None:
         """A run ended; its record is in the store."""
 
+    def preparing(self, text: str) -> None:
+        """A large dataset is being prepared, which is done once; `text` says how far it is."""
+
     def waiting(self, runs: int) -> None:
         """Another process is executing the last `runs` runs of the plan; this one waits for their records."""
 

@@ -124,6 +124,11 @@ class _Schedule:
     def _handle(self, worker: LocalWorker, task: Task, message: Message) -> None:
         values = message.values
         match message.kind:
+            case "preparing":
+                self.events.preparing(values["text"])
+                if self.execution.max_time is not None:  # what is done once for all runs is no run's time
+                    worker.deadline = time.monotonic() + self.execution.max_time
+                return
             case "epoch":
                 self.events.epoch_finished(task.run, **values)
                 return

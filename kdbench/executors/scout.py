@@ -16,6 +16,7 @@ from kdbench.executors.checks import checks, spread
 from kdbench.executors.worker import Message, Task
 from kdbench.executors.workers import LocalWorker
 from kdbench.plan import Run
+from kdbench.preparation import tell
 
 
 @contextmanager
@@ -33,7 +34,7 @@ class Scout:
     """Asks as many workers at a time as will execute the runs: they then disturb each other as those will.
 
     `start` is how long the first one took to start, in seconds: up to its first answer, without its work; `checking`
-    the work of telling what is refused.
+    the work of telling what is refused, without preparations of data that are kept.
     """
 
     def __init__(self, execution: Execution) -> None:
@@ -47,7 +48,7 @@ class Scout:
         answers = self._ask(checks(runs))
         for message in answers:
             reasons |= message.values
-        self.checking = sum(message.seconds for message in answers) / self._execution.workers
+        self.checking = sum(message.seconds - message.kept for message in answers) / self._execution.workers
         return spread(reasons, runs)
 
     def seconds(self, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
@@ -76,7 +77,11 @@ class Scout:
                 worker.assign(task, None)
             ready = wait([source for worker in asked for source in worker.sources])
             for worker in [each for each in asked if any(source in ready for source in each.sources)]:
-                answers[asked.pop(worker)] = message = self._hear(worker)
+                message = self._hear(worker)
+                if message.kind == "preparing":
+                    tell(message.values["text"])
+                    continue
+                answers[asked.pop(worker)] = message
                 if fresh:
                     fresh, self.start = False, time.monotonic() - began - message.seconds
         return [answers[place] for place in range(len(tasks))]

@@ -48,17 +48,18 @@ class Task:
 class Message:
     """What a worker says of its task.
 
-    epoch: phase, epoch, epochs, logs. teacher: status and error, both None where all is well. record: the encoded
-    record. busy: another process executes the run. seconds: estimated, by phase. refused:
-    reasons by run id. fatal: the store cannot be written.
+    preparing: how far the preparation of a large dataset is, in words. epoch: phase, epoch, epochs, logs. teacher:
+    status and error, both None where all is well. record: the encoded record. busy: another process executes the run.
+    seconds: estimated, by phase. refused: reasons by run id. fatal: the store cannot be written.
     failed: one of several processes that are at the task gave up, with status and error, and whether that is only
     because it lost another (`lost_peer`); the task ends, and the parent ends them all and writes the record. `seconds`
-    is how long an answer to a question (probe, check) took.
+    is how long an answer to a question (probe, check) took, `kept` the part of it that need not be spent again.
     """
 
-    kind: Literal["epoch", "teacher", "record", "busy", "seconds", "refused", "fatal", "failed"]
+    kind: Literal["preparing", "epoch", "teacher", "record", "busy", "seconds", "refused", "fatal", "failed"]
     values: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    kept: float = 0.0
 
 
 def work(connection: Connection, lifeline: Connection, execution: Execution, log: Path, place: Place) -> None:
@@ -72,8 +73,10 @@ def work(connection: Connection, lifeline: Connection, execution: Execution, log
 
     from kdbench.engine.context import RunContext
     from kdbench.plugins import load_plugins
+    from kdbench.preparation import listen
     from kdbench.store import Store
 
+    listen(lambda text: connection.send(Message("preparing", {"text": text})))
     torch.set_num_threads(execution.threads)
     plugins = load_plugins(execution.blocked)
     context = RunContext(
@@ -127,10 +130,12 @@ def _serve(task: Task, context: RunContext, store: Store, execution: Execution, 
 
 def _check(task: Task, context: RunContext) -> Message:
     from kdbench.engine.pairs import refusals
+    from kdbench.preparation import kept_seconds
 
     began = time.perf_counter()
+    before = kept_seconds()
     reasons = refusals(task.runs, context)
-    return Message("refused", reasons, time.perf_counter() - began)
+    return Message("refused", reasons, time.perf_counter() - began, kept_seconds() - before)
 
 
 def _train_teacher(run: Run, context: RunContext, on_epoch: Any) -> Message:

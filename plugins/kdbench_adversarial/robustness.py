@@ -19,9 +19,7 @@ def robust_accuracy(text=f"{EPS:g}"):
     eps = _number(text)
 
     def metric(model, inputs, labels):
-        import torch
-
-        parts = zip(torch.split(inputs, BATCH), torch.split(labels, BATCH), strict=True)
+        parts = zip(inputs.split(BATCH), labels.split(BATCH), strict=True)
         return sum(int(_withstood(model, *part, eps).sum()) for part in parts) / len(labels)
 
     return metric

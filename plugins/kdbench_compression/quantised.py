@@ -27,7 +27,7 @@ def static(model, inputs):
     with warnings.catch_warnings(action="ignore"):
         mapping = ao.get_default_qconfig_mapping(torch.backends.quantized.engine)
         observed = quantize_fx.prepare_fx(copy.deepcopy(model).eval(), mapping, (inputs[:2],))
-        for part in torch.split(inputs, BATCH):
+        for part in inputs.split(BATCH):
             observed(part)
         return Integers(quantize_fx.convert_fx(observed))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import kdbench
 from kdbench_data import pictures, places
@@ -32,12 +32,8 @@ def image_folder(argument: str) -> kdbench.Data:
             f"dataset {name!r} has two directories for one split", ", ".join(parts), "merge or rename one"
         )
     classes = sorted({folder.name for top in tops.values() for folder in top.iterdir() if folder.is_dir()})
-    found = [
-        (file, classes.index(file.relative_to(top).parts[0]), split)
-        for split, top in tops.items()
-        for file in sorted(top.glob("*/**/*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-    ]
+    number = {name: index for index, name in enumerate(classes)}
+    found = [(file, number[parts[0]], split) for split, top in tops.items() for parts, file in sorted(_below(top))]
     if not found:
         raise kdbench.InvalidData(
             f"dataset {name!r} has no pictures",
@@ -46,7 +42,7 @@ def image_folder(argument: str) -> kdbench.Data:
         )
     files, labels, splits = zip(*found, strict=True)
     return kdbench.Data(
-        pictures.stack(name, [(str(file), partial(Image.open, file)) for file in files], size),
+        pictures.of_files(name, files, size),
         np.array(labels),
         classes,
         task="binary" if len(classes) == 2 else "multiclass",
@@ -54,3 +50,21 @@ def image_folder(argument: str) -> kdbench.Data:
         preprocess="image",
         source=str(Path(path)),
     )
+
+
+def _below(top: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The pictures in the directories of a directory: where each is below it, and its path.
+
+    With a million of them, objects of paths would take minutes, in every worker.
+    """
+    with os.scandir(top) as entries:
+        folders = [((entry.name,), entry.path) for entry in entries if entry.is_dir()]
+    while folders:
+        parts, folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                below = (*parts, entry.name)
+                if entry.is_dir(follow_symlinks=False):  # a link may lead back
+                    folders.append((below, entry.path))
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+                    yield below, entry.path

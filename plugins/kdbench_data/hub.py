@@ -90,7 +90,8 @@ def from_hub(
     ]
     split = np.repeat(list(parts), [len(part) for part in parts.values()])
     return kdbench.Data(
-        pictures.stack(dataset, opened, size),
+        # The library's own fingerprints tell what it has loaded; with the column, that decides the pictures.
+        pictures.stack(dataset, opened, size, lambda: [image, [part._fingerprint for part in parts.values()]]),
         labels,
         classes,
         task="binary" if len(classes) == 2 else "multiclass",

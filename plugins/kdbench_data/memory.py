@@ -1,30 +1,19 @@
-"""Whether pictures fit into memory: kdbench holds a dataset whole, as bytes and once more as float32."""
+"""Whether pictures fit into memory: what does is held whole, as bytes and once more as float32."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import kdbench
-
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 BYTES_PER_VALUE = 1 + 4
 """Of a picture: one as it is read, four as a float32 after preprocessing."""
 
 
-def check_room(dataset: str, items: int, values: int, fix: str) -> None:
-    """Refuse, before any is read, pictures that do not fit: `items` of them, of `values` numbers each.
-
-    Raises: InvalidData, which names both sizes.
-    """
-    needed, room = items * values * BYTES_PER_VALUE, available_bytes()
-    if room is not None and needed > room:
-        raise kdbench.InvalidData(
-            f"dataset {dataset!r} does not fit into memory",
-            f"{items:,} pictures of {values:,} values take {_size(needed)}, for they are held whole, as bytes and as "
-            f"float32; {_size(room)} are free",
-            fix,
-        )
+def fits(items: int, values: int) -> bool:
+    """Whether so many pictures, of `values` numbers each, fit into the memory that is free, where that is known."""
+    room = available_bytes()
+    return room is None or items * values * BYTES_PER_VALUE <= room
 
 
 def available_bytes() -> int | None:
@@ -39,7 +28,3 @@ def available_bytes() -> int | None:
     except (OSError, ValueError):  # another system: what is known by then serves
         pass
     return min(found, default=None)
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e9:,.1f} GB" if number < 1e12 else f"{number / 1e12:,.2f} TB"

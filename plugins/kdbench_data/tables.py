@@ -13,6 +13,7 @@ from PIL import Image
 
 import kdbench
 from kdbench_data import INSTALL_HUB, memory, pictures, places
+from kdbench_data.decoding import Opened, stamps
 from kdbench_data.folders import SPLITS
 
 OPTIONS = ("label", "image", "size")
@@ -40,9 +41,11 @@ def parquet(argument: str) -> kdbench.Data:
     )
     if image is not None and image not in table:
         raise kdbench.InvalidData(f"dataset {name!r} has no column {image!r}", fix=_columns(table))
-    inputs = (
-        _pictures(name, table[image], root, size) if image is not None else _numbers(name, table.drop(columns=label))
-    )
+    if image is not None:
+        opened = _opened(name, table[image], root)
+        inputs = pictures.stack(name, opened, size, lambda: [image, _stamps(name, table[image], root)])
+    else:
+        inputs = _numbers(name, table.drop(columns=label))
     return kdbench.Data(
         inputs,
         labels,
@@ -69,18 +72,23 @@ def encode_labels(name: str, values: Any) -> tuple[np.ndarray, list[str]]:
     return codes.astype(np.int64), [str(one) for one in classes]
 
 
-def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None]:
+def _files(name: str, root: Path) -> list[Path]:
     files = sorted(root.glob("**/*.parquet")) if root.is_dir() else [root]
     if not files:
         raise kdbench.DataNotAvailable(
             f"dataset {name!r} is not on this machine", f"{root} holds no .parquet file", "check the path"
         )
+    return files
+
+
+def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None]:
+    files = _files(name, root)
     stored, room = sum(file.stat().st_size for file in files), memory.available_bytes()
     if room is not None and stored > room:
         raise kdbench.InvalidData(
             f"dataset {name!r} does not fit into memory",
             f"its files take {stored / 1e9:,.1f} GB, and tables are read whole; {room / 1e9:,.1f} GB are free",
-            f"pictures: 'hf:{root}?size=32' reads them one by one; or a directory with fewer files",
+            f"pictures: 'hf:{root}' reads them one by one; or a directory with fewer files",
         )
     frames, splits = [], []
     for file in files:
@@ -134,7 +142,7 @@ def _picture_bytes(cell: Any, root: Path) -> bytes | Path | None:
     return None
 
 
-def _pictures(name: str, column: pd.Series, root: Path, size: int | None) -> np.ndarray:
+def _opened(name: str, column: pd.Series, root: Path) -> list[Opened]:
     opened = []
     for row, cell in enumerate(column):
         picture = _picture_bytes(cell, root)
@@ -146,7 +154,13 @@ def _pictures(name: str, column: pd.Series, root: Path, size: int | None) -> np.
             )
         file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
         opened.append((f"row {row}", partial(Image.open, file)))
-    return pictures.stack(name, opened, size)
+    return opened
+
+
+def _stamps(name: str, column: pd.Series, root: Path) -> str:
+    """Of the table's files, and of those that it names."""
+    named = (_picture_bytes(cell, root) for cell in column)
+    return stamps([*_files(name, root), *(file for file in named if isinstance(file, Path))])
 
 
 def _numbers(name: str, table: pd.DataFrame) -> np.ndarray:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import kdbench
 from kdbench_data import folders, hub, memory, pictures, places
@@ -38,16 +36,17 @@ def imagenet(size: int = 224) -> kdbench.Data:
     """ImageNet-1k (ILSVRC 2012), 1,281,167 and 50,000 pictures in squares of `size` pixels; validation is the test.
 
     Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG), else from the hub, which asks for a login.
-    Raises: InvalidData before anything is read or fetched where the pictures do not fit into memory; DataNotAvailable.
+    Raises: DataNotAvailable; InvalidData; FetchError, before anything is fetched, where the pictures fit neither into
+    memory nor onto the disk of the data cache.
     """
     name = FULL if size == 224 else f"imagenet-{size}"
-    smaller = "'imagenet-64' is the same in squares of 64 pixels (81.8 GB); or a subset: 'imagefolder:DIR?size=64'"
     directory = next((one for one in places.candidates(FULL) if (one / "train").is_dir()), None)
     if directory is not None:
         data = folders.image_folder(f"{directory}?size={size}")
         split = np.where(data.split == "validation", "test", data.split) if data.split is not None else None
         return replace(data, split=split, licence=LICENCE)
-    memory.check_room(name, FULL_ITEMS, 3 * size * size, smaller)
+    if not memory.fits(FULL_ITEMS, 3 * size * size):
+        kdbench.check_disk_room(name, FULL_ITEMS * 3 * size * size)
     return hub.from_hub(
         name, FULL_HUB, image="image", label="label", size=size, licence=LICENCE,
         splits={"train": "train", "validation": "test"},
@@ -72,7 +71,7 @@ def read_tiny(directory: Path) -> kdbench.Data:
     words = _words(directory / "words.txt")
     files, labels, splits = zip(*found, strict=True)
     return kdbench.Data(
-        pictures.stack(TINY, [(str(file), partial(Image.open, file)) for file in files], None),
+        pictures.of_files(TINY, list(map(str, files)), None),
         np.array(labels),
         [f"{wnid} {words[wnid]}" if wnid in words else wnid for wnid in wnids],
         split=np.array(splits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 import kdbench
 from kdbench.engine.datasets import prepare
-from kdbench_data import hub, memory, pictures, tables
+from kdbench.errors import FetchError
+from kdbench_data import hub, memory, tables
 from kdbench_images import imagenets, subsets
 
 RANDOM = np.random.default_rng(1)
@@ -206,16 +208,29 @@ class TestFromTheHub:
         assert data.split.tolist() == ["train", "train", "test"]
         assert data.views()["input"].shape == (3, 3, 64, 64)
 
-    def test_imagenet_that_does_not_fit_is_refused_before_anything_is_fetched(self, monkeypatch, tmp_path):
+    def test_imagenet_that_fits_nowhere_is_refused_before_anything_is_fetched(self, monkeypatch, tmp_path):
         asked = self.publish(monkeypatch, tmp_path, {"train": [0, 1], "validation": [1]})
         monkeypatch.setattr(memory, "available_bytes", lambda: 64e9)
-        with pytest.raises(
-            kdbench.InvalidData, match=r"(?s)'imagenet-1k'.*1,331,167 pictures.*1\.00 TB.*64\.0 GB are free"
-        ):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10 * 10**9))
+        with pytest.raises(FetchError, match=r"(?s)'imagenet-1k' cannot.*takes 200\.4 GB.*has 10\.0 GB free"):
             imagenets.imagenet()
-        with pytest.raises(kdbench.InvalidData, match=r"(?s)'imagenet-64'.*81\.8 GB"):
+        with pytest.raises(FetchError, match=r"(?s)'imagenet-64' cannot.*takes 16\.4 GB"):
             imagenets.imagenet_64()
         assert asked == {}
+
+    def test_imagenet_that_fits_onto_the_disk_is_prepared_there(self, monkeypatch, tmp_path):
+        self.publish(monkeypatch, tmp_path, {"train": [0, 1, 0], "validation": [1, 0]})
+        monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "kdbench"))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
+        monkeypatch.setattr(memory, "available_bytes", lambda: 10**12)
+        whole = imagenets.imagenet_64()
+        monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+        for _ in range(2):
+            data = imagenets.imagenet_64()
+            assert isinstance(data.views()["input"], np.memmap)
+            np.testing.assert_array_equal(data.views()["input"], whole.views()["input"])
+            assert data.split.tolist() == whole.split.tolist()
+        assert len(list((tmp_path / "kdbench/prepared").iterdir())) == 1
 
 
 def test_imagenet_from_a_directory(here):
@@ -225,23 +240,6 @@ def test_imagenet_from_a_directory(here):
     data = imagenets.imagenet_64()
     assert data.views()["input"].shape == (5, 3, 64, 64)
     assert sorted(data.split.tolist()) == ["test"] * 2 + ["train"] * 3
-
-
-def test_pictures_that_do_not_fit_are_refused_after_the_first(monkeypatch):
-    opened = []
-
-    def open_one():
-        opened.append(1)
-        return Image.fromarray(pixels(4, 6, 3))
-
-    monkeypatch.setattr(memory, "available_bytes", lambda: 4 * 6 * 3 * 5 * 10)
-    assert pictures.stack("all", [("one", open_one)] * 10, None).shape == (10, 3, 4, 6)
-    opened.clear()
-    with pytest.raises(
-        kdbench.InvalidData, match=r"(?s)'many' does not fit.*11 pictures of 72 values.*'many\?size=32'"
-    ):
-        pictures.stack("many", [("one", open_one)] * 11, None)
-    assert len(opened) == 1
 
 
 def test_tables_that_do_not_fit_are_refused_unread(monkeypatch, tmp_path):
