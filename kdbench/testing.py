@@ -165,7 +165,8 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     from kdbench.engine.models import Maker, Side, inspect_model
     from kdbench.engine.seeding import generator, seed_global
     from kdbench.engine.signals import LiveTeacher
-    from kdbench.engine.train import Trainer, Views
+    from kdbench.engine.train import Trainer
+    from kdbench.engine.views import Views
     from kdbench.method import Pair
     from kdbench.recipe import Recipe
 

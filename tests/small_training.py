@@ -19,7 +19,8 @@ from kdbench.engine.models import Maker, Side, inspect_model
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, TeacherSource
 from kdbench.engine.teachers import Supervised
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.method import ModelInfo, Pair
 from kdbench_models.cnn import cnn_m, cnn_s
 from kdbench_models.mlp import mlp_s

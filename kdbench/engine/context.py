@@ -17,7 +17,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from kdbench.catalog import Catalog
 from kdbench.engine.datasets import Dataset, prepare, read
 from kdbench.engine.loss_terms import Logs
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.place import ALONE, Place
 from kdbench.plan import Run
 from kdbench.recipe import Precision

@@ -14,7 +14,7 @@ from kdbench.engine.tasks import Truth, kind_of
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from kdbench.engine.train import Views
+    from kdbench.engine.views import Views
 
 BATCH = 512
 

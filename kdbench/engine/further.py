@@ -14,7 +14,8 @@ from kdbench.engine.evaluate import predict
 from kdbench.engine.seeding import TEACHER_SEED, derive, own_stream, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource
 from kdbench.engine.teachers import Supervised, steps_per_epoch
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.errors import MethodRefused
 from kdbench.method import Batch, Method, ModelInfo, Outputs
 from kdbench.recipe import Recipe

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kdbench.catalog import Catalog
     from kdbench.data import DatasetInfo
     from kdbench.engine.bank import Teacher
-    from kdbench.engine.train import Views
+    from kdbench.engine.views import Views
 
 
 def measure(

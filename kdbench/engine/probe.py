@@ -29,7 +29,8 @@ from kdbench.engine.peers import Peers
 from kdbench.engine.signals import NoTeacher
 from kdbench.engine.tasks import kind_of
 from kdbench.engine.teachers import Supervised, answers, steps_per_epoch, teacher_source
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.method import Method, ModelInfo, Pair
 from kdbench.place import ALONE
 from kdbench.plan import Run

@@ -20,7 +20,8 @@ from kdbench.engine.peers import Peers
 from kdbench.engine.seeding import TEACHER_SEED, seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher, TeacherSource, stored_signals
 from kdbench.engine.tasks import Answers, kind_of
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.method import Batch, LossTerms, Method, Outputs, Pair
 from kdbench.plan import Run
 from kdbench.recipe import Recipe

@@ -25,7 +25,8 @@ from kdbench.engine.datasets import Dataset, prepare
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.signals import NoTeacher
 from kdbench.engine.teachers import Supervised
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.method import Pair
 from kdbench.plugins import load_plugins
 from kdbench.recipe import Recipe

@@ -19,7 +19,8 @@ from kdbench.catalog import Entry
 from kdbench.data import DatasetInfo
 from kdbench.engine.models import build_model, inspect_model
 from kdbench.engine.signals import StoredTeacher
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.method import Pair
 from kdbench.plugins import load_plugins
 from kdbench.recipe import Recipe

@@ -19,7 +19,8 @@ from kdbench.engine.context import EpochListener, RunContext
 from kdbench.engine.models import Maker, Side, inspect_model
 from kdbench.engine.run import train_and_measure
 from kdbench.engine.signals import LiveTeacher, NoTeacher, StoredTeacher
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.errors import MethodRefused, ModelMismatch, PluginError, UnknownName
 from kdbench.method import Method, ModelInfo, Pair
 from kdbench.plan import Repeats, make_plan

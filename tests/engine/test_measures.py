@@ -10,7 +10,7 @@ from kdbench.catalog import Catalog
 from kdbench.data import DatasetInfo
 from kdbench.engine.bank import Teacher
 from kdbench.engine.measures import measure, measure_teacher
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.errors import PluginError
 
 INPUTS, LABELS = torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 1])

@@ -21,7 +21,8 @@ from kdbench.engine.bank import TrainedTeacher, get_teacher
 from kdbench.engine.context import make_fabric
 from kdbench.engine.peers import Peers
 from kdbench.engine.signals import LiveTeacher, NoTeacher, stored_signals
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.errors import Diverged, MethodRefused, PeerLost
 from kdbench.method import Method, ModelInfo, Pair
 from kdbench.place import Place

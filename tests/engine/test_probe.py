@@ -14,7 +14,7 @@ from kdbench.catalog import Catalog
 from kdbench.commands import dry_run
 from kdbench.engine import probe
 from kdbench.engine.context import RunContext
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.executors import Execution
 from kdbench.outcomes import failure_record
 from kdbench.plan import Repeats, Run, make_plan

@@ -20,7 +20,7 @@ from kdbench.engine.leaks import leaks
 from kdbench.engine.peers import Peers
 from kdbench.engine.span_metrics import answered, right_spans, score_spans
 from kdbench.engine.tasks import Truth, kind_of
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 
 PLACES, LENGTH, STRIDE = 6, 5, 2
 """A window's places are "no answer" and five tokens of the text."""

@@ -20,7 +20,7 @@ from kdbench.engine.evaluate import evaluate
 from kdbench.engine.multilabel_metrics import score_labels
 from kdbench.engine.retrieval_metrics import equal_error_rate, score_search, score_verification
 from kdbench.engine.run import train_and_measure
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.errors import Diverged
 from kdbench.method import Batch, Outputs
 from kdbench.metric_info import METRICS

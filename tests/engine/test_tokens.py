@@ -20,7 +20,7 @@ from kdbench.engine.evaluate import evaluate
 from kdbench.engine.metrics import score_tokens, token_predictions
 from kdbench.engine.models import inspect_model
 from kdbench.engine.teachers import answers as answers_of
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.errors import ModelMismatch
 from kdbench.method import Batch
 

@@ -15,7 +15,8 @@ import kdbench
 from kdbench.data import DatasetInfo
 from kdbench.engine.augment import augmentation
 from kdbench.engine.signals import LiveTeacher, NoTeacher
-from kdbench.engine.train import Trainer, Views
+from kdbench.engine.train import Trainer
+from kdbench.engine.views import Views
 from kdbench.errors import Diverged, InvalidLoss, MethodRefused
 from kdbench.method import Method, ModelInfo, Pair
 

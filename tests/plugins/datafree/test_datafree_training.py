@@ -10,7 +10,7 @@ import torch
 from small_training import check_falls, check_moved, different
 
 import kdbench
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.testing import check_method
 from kdbench_datafree.adversary import ZeroShotTransfer
 from kdbench_datafree.prior import DataFreeLearning

@@ -19,7 +19,7 @@ from kdbench.data import DatasetInfo
 from kdbench.engine.peers import ALONE
 from kdbench.engine.signals import LiveTeacher, StoredTeacher
 from kdbench.engine.teachers import teacher_source
-from kdbench.engine.train import Views
+from kdbench.engine.views import Views
 from kdbench.method import Batch, ModelInfo, Outputs, Pair
 from kdbench_language.generation import beam_search, prompt_length, sample
 from kdbench_language.models import CausalTransformer
