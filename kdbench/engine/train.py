@@ -330,22 +330,22 @@ class Trainer:
         *purpose: object,
         method: Method | None = None,
         view: View = "student",
-        epochs: int | None = None,
+        recipe: Recipe | None = None,
     ) -> nn.Module:
-        """Train another model (`Pair.new_model`) with this run's recipe and data; the trained model.
+        """Train another model (`Pair.new_model`) on this run's data; the trained model.
 
         Args:
             purpose: with the run's seed it decides the order of the data and every other draw.
             method: whose `build`, `loss`, `step` and `optimizers` are used, with the present teacher; None trains on
                 labels alone.
             view: which model's inputs it sees; with a method, the student's.
-            epochs: the recipe's where absent; the schedule is theirs.
+            recipe: the student's where absent. The precision is the student's in any case.
 
         Its checkpoint is chosen as the recipe says. Its steps count as this training's. Raises: Diverged.
         """
         from kdbench.engine.further import train_further
 
-        recipe = self.recipe if epochs is None else msgspec.structs.replace(self.recipe, epochs=epochs)
+        recipe = self.recipe if recipe is None else msgspec.structs.replace(recipe, precision=self.recipe.precision)
         data, validation = self.train_data, self.validation_data
         if method is None:
             data, validation = self._views.seen_by(view), validation.seen_by(view)

@@ -10,9 +10,9 @@ class EarlyStoppedKD(Soft):
     """Early-stopped distillation (Cho & Hariharan, 2019): kd in the first part of the training, then labels alone.
 
     The loss is (1−α)·CE + α·T²·KL while the progress of the training is below `distil`, and CE after it. With
-    `teacher_fraction` below 1 the teacher is a fresh one of the same architecture, trained on labels for that fraction
-    of the recipe's epochs, with the recipe's schedule drawn together to them: their early-stopped teacher. These epochs
-    come on top of the student's.
+    `teacher_fraction` below 1 the teacher is a fresh one of the same architecture, trained on labels with the teacher's
+    recipe for that fraction of its epochs, the schedule drawn together to them: their early-stopped teacher. These
+    epochs come on top of the student's.
 
     Defaults: T and α as in kd; half of the training, and the run's own teacher, are kdbench's choice.
     """
@@ -32,10 +32,13 @@ class EarlyStoppedKD(Soft):
 
     def fit(self, trainer):
         """Train the teacher that stops early, where one is asked for; then the student."""
+        from msgspec.structs import replace
+
         if self.teacher_fraction < 1:
             fresh = trainer.pair.new_model("teacher", "early-stopped teacher", view="teacher")
-            epochs = max(1, round(self.teacher_fraction * trainer.recipe.epochs))
-            teacher = trainer.train_model(fresh, "early-stopped teacher", view="teacher", epochs=epochs)
+            whole = trainer.pair.teacher_recipe
+            recipe = replace(whole, epochs=max(1, round(self.teacher_fraction * whole.epochs)))
+            teacher = trainer.train_model(fresh, "early-stopped teacher", view="teacher", recipe=recipe)
             trainer.learn_from(teacher, "teacher")
         super().fit(trainer)
 

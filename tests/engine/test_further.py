@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -143,8 +144,9 @@ def test_a_model_trained_inside_a_run_leaves_the_runs_own_training_as_it_was():
 
 def test_a_model_is_trained_with_a_method_by_the_present_teacher_or_on_labels_in_either_view():
     made = trainer(Taught())
-    assistant = made.train_model(made.pair.new_model("middle", "a"), "a", method=Taught(), epochs=1)
-    labelled = made.train_model(made.pair.new_model("middle", "a"), "a", epochs=1)
+    once = msgspec.structs.replace(made.recipe, epochs=1)
+    assistant = made.train_model(made.pair.new_model("middle", "a"), "a", method=Taught(), recipe=once)
+    labelled = made.train_model(made.pair.new_model("middle", "a"), "a", recipe=once)
     assert not same(assistant, labelled)
     assert made.teacher_forward_samples == ITEMS, "one epoch of the assistant's"
     wide = made.train_model(made.pair.new_model("teacher", view="teacher"), view="teacher")

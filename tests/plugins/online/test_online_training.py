@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import msgspec
 import pytest
 import torch
 from small_training import check_training, different
@@ -156,12 +157,16 @@ def test_early_stopped_kd_runs_the_teacher_and_its_term_in_the_first_part_only(d
 
 def test_the_early_stopped_teacher_is_a_fresh_one_trained_for_its_share_of_the_epochs(digits_bench):
     trainer = digits_bench.trainer(EarlyStoppedKD(teacher_fraction=0.5))
+    slow = msgspec.structs.replace(trainer.recipe, epochs=4, lr=0.01)
+    trainer.pair = dataclasses.replace(trainer.pair, teacher_recipe=slow)
     steps = math.ceil(len(trainer.train_data.labels) / 64)
     trainer.method.fit(trainer)
-    assert trainer.steps == steps * (EPOCHS + 1)
+    assert trainer.steps == steps * (EPOCHS + 2)
     made = digits_bench.trainer(EarlyStoppedKD())
     fresh = made.pair.new_model("teacher", "early-stopped teacher", view="teacher")
-    expected = made.train_model(fresh, "early-stopped teacher", view="teacher", epochs=1)
+    expected = made.train_model(
+        fresh, "early-stopped teacher", view="teacher", recipe=msgspec.structs.replace(slow, epochs=2)
+    )
     batch = next(iter(trainer.batches(0)))
     assert trainer.teacher_outputs(batch).logits.allclose(expected.eval()(batch.inputs), atol=1e-5)
     trainer.close()
