@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kdbench
+from kdbench.statistics import auc_interval
 
 Scores = NDArray[np.float64]
 Labels = NDArray[np.int64]
 OperatingPoint = Callable[[Scores, Labels, Scores, Labels], float]
 TARGET = "0.9"
-NORMAL_975 = 1.959963984540054
 
 
 def sensitivity(probabilities: Scores, labels: Labels) -> float:
@@ -73,31 +73,20 @@ def choose_threshold(scores: Scores, labels: Labels, held: int, target: float) -
 
 
 def roc_auc_low(probabilities: Scores, labels: Labels) -> float:
-    """Lower end of the 95% interval of this run's ROC AUC: `delong_interval`."""
-    return delong_interval(probabilities[:, 1], labels)[0]
+    """Lower end of the 95% interval of this run's ROC AUC: `kdbench.statistics.auc_interval`; NaN where it has none."""
+    return _auc_ends(probabilities, labels)[0]
 
 
 def roc_auc_high(probabilities: Scores, labels: Labels) -> float:
-    """Upper end of the 95% interval of this run's ROC AUC: `delong_interval`."""
-    return delong_interval(probabilities[:, 1], labels)[1]
+    """Upper end of the 95% interval of this run's ROC AUC: `kdbench.statistics.auc_interval`; NaN where it has none."""
+    return _auc_ends(probabilities, labels)[1]
 
 
-def delong_interval(scores: Scores, labels: Labels) -> tuple[float, float]:
-    """95% interval of the ROC AUC: what other test items of the same kind would change (DeLong et al., 1988).
-
-    AUC ± 1.96·√(var(V10)/m + var(V01)/n), within [0, 1]. V10 of a positive item is the share of the n negative ones
-    that it is above, half of those it equals; V01 of a negative one the share of the m positive ones above it. Where
-    every positive item is above every negative one the variance is 0, and the interval says nothing. NaN with fewer
-    than two of a class.
-    """
-    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    if min(len(positive), len(negative)) < 2:
+def _auc_ends(probabilities: Scores, labels: Labels) -> tuple[float, float]:
+    found = auc_interval(probabilities[:, 1], labels == 1)
+    if found is None or found.low is None or found.high is None:
         return math.nan, math.nan
-    above = _mean_rank(negative, positive)
-    below = 1 - _mean_rank(positive, negative)
-    auc = above.mean()
-    deviation = math.sqrt(above.var(ddof=1) / len(positive) + below.var(ddof=1) / len(negative))
-    return max(0.0, auc - NORMAL_975 * deviation), min(1.0, auc + NORMAL_975 * deviation)
+    return found.low, found.high
 
 
 def quadratic_kappa(probabilities: Scores, labels: Labels) -> float:
@@ -113,12 +102,6 @@ def quadratic_kappa(probabilities: Scores, labels: Labels) -> float:
     expected = np.outer(cells.sum(1), cells.sum(0)) / cells.sum()
     by_chance = float((weights * expected).sum())
     return 1 - float((weights * cells).sum()) / by_chance if by_chance else math.nan
-
-
-def _mean_rank(others: Scores, values: Scores) -> Scores:
-    """Share of `others` (sorted) below each value, equal ones as a half."""
-    ranks: Scores = (np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")) / 2
-    return ranks / len(others)
 
 
 def _share_below(values: Scores, thresholds: Scores) -> Scores:

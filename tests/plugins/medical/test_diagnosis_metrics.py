@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import cohen_kappa_score, recall_score, roc_auc_score
 
 import kdbench
@@ -77,21 +78,24 @@ def test_a_rate_that_is_none_is_refused(text):
 
 
 def components(scores, labels):
-    """DeLong's variance, pair by pair."""
+    """DeLong's variance, pair by pair: the area, and the part of each class."""
     sick, healthy = scores[labels == 1].tolist(), scores[labels == 0].tolist()
     wins = [[1.0 if x > y else 0.5 if x == y else 0.0 for y in healthy] for x in sick]
     table = np.array(wins)
-    return table.mean(), table.mean(1).var(ddof=1) / len(sick) + table.mean(0).var(ddof=1) / len(healthy)
+    return table.mean(), [table.mean(1).var(ddof=1) / len(sick), table.mean(0).var(ddof=1) / len(healthy)]
 
 
 @pytest.mark.parametrize("steps", [0, 8])
-def test_the_interval_of_the_auc_is_delongs(steps):
+def test_the_interval_of_the_auc_is_delongs_in_log_odds(steps):
     probabilities, labels = diagnoses(5, 90, steps=steps, shift=0.6)
-    auc, variance = components(probabilities[:, 1], labels)
+    auc, parts = components(probabilities[:, 1], labels)
     assert auc == pytest.approx(roc_auc_score(labels, probabilities[:, 1]))
-    half = 1.959964 * math.sqrt(variance)
-    assert metrics.roc_auc_low(probabilities, labels) == pytest.approx(auc - half, abs=1e-6)
-    assert metrics.roc_auc_high(probabilities, labels) == pytest.approx(auc + half, abs=1e-6)
+    sizes = [(labels == 1).sum(), (labels == 0).sum()]
+    freedom = sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts)) / (auc * (1 - auc))
+    ends = [1 / (1 + math.exp(-(math.log(auc / (1 - auc)) + side * half))) for side in (-1, 1)]
+    assert metrics.roc_auc_low(probabilities, labels) == pytest.approx(ends[0], abs=1e-10)
+    assert metrics.roc_auc_high(probabilities, labels) == pytest.approx(ends[1], abs=1e-10)
 
 
 def test_the_interval_is_about_as_wide_as_a_bootstraps():
@@ -101,15 +105,17 @@ def test_the_interval_is_about_as_wide_as_a_bootstraps():
     wins = scores[sick][:, None] > scores[healthy]  # the AUC is the share of pairs won; no two scores are equal
     draws = [(random.choice(len(sick), len(sick)), random.choice(len(healthy), len(healthy))) for _ in range(1000)]
     areas = [wins[ill][:, well].mean() for ill, well in draws]
-    low, high = metrics.delong_interval(scores, labels)
+    low, high = metrics.roc_auc_low(probabilities, labels), metrics.roc_auc_high(probabilities, labels)
     assert (high - low) / (2 * 1.96) == pytest.approx(np.std(areas), rel=0.08)
 
 
-def test_an_interval_stays_within_0_and_1_and_needs_two_of_a_class():
+def test_an_interval_needs_two_of_a_class_and_a_ranking_that_is_not_perfect():
     scores, labels = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.25]), np.array([0, 0, 0, 1, 1, 1])
-    low, high = metrics.delong_interval(scores, labels)
-    assert 0 <= low < high == 1
-    assert all(map(math.isnan, metrics.delong_interval(scores[:4], labels[:4])))
+    both = np.stack([1 - scores, scores], axis=1)
+    assert 0 < metrics.roc_auc_low(both, labels) < metrics.roc_auc_high(both, labels) < 1
+    for items in (slice(0, 4), slice(0, 5)):
+        assert math.isnan(metrics.roc_auc_low(both[items], labels[items]))
+        assert math.isnan(metrics.roc_auc_high(both[items], labels[items]))
 
 
 def test_agreement_of_grades_is_scikit_learns_kappa():
