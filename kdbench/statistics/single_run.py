@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Auc:
-    """The area under a ROC curve, its variance over test items, and its interval."""
+    """The area under a ROC curve, its variance over test items (DeLong's), and its interval."""
 
     value: float
     variance: float
@@ -36,7 +36,10 @@ def auc_interval(scores: NDArray[Any], positive: NDArray[Any], confidence: float
 
     The interval is symmetric in the log-odds of the area (Pepe, 2003), so that it stays within (0, 1); its quantile is
     of Student's t with the degrees of freedom of Brunner & Munzel (2000), for with few positive items a normal one is
-    too small (docs/statistics.md has the simulation).
+    too small. Few items near the top of a ranking also make DeLong's variance too small, often by far. For the interval
+    the variance of each group is therefore taken with one more item, whose squared deviation is area·(1 − area)/3: that
+    of a random ranking, 1/12, shrunk as the area nears 1. That is kdbench's choice, by the simulation in
+    docs/statistics.md.
 
     Args:
         scores: (N,); greater means more likely positive.
@@ -61,12 +64,16 @@ def auc_interval(scores: NDArray[Any], positive: NDArray[Any], confidence: float
     value = float(beaten.mean())
     if m < 2 or n < 2:
         return Auc(value, math.nan, None, None)
-    of_positive, of_negative = float(beaten.var(ddof=1) / m), float(unbeaten.var(ddof=1) / n)
-    variance = of_positive + of_negative
+    variance = float(beaten.var(ddof=1) / m + unbeaten.var(ddof=1) / n)
     if variance <= 0 or not 0 < value < 1:
         return Auc(value, max(variance, 0.0), None, None)
-    freedom = variance**2 / (of_positive**2 / (m - 1) + of_negative**2 / (n - 1))
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance) / (value * (1 - value))
+    of_positive, of_negative = (
+        (float(np.square(shares - value).sum()) + value * (1 - value) / 3) / len(shares) ** 2
+        for shares in (beaten, unbeaten)
+    )
+    taken = of_positive + of_negative
+    freedom = taken**2 / (of_positive**2 / (m - 1) + of_negative**2 / (n - 1))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(taken) / (value * (1 - value))
     middle = math.log(value / (1 - value))
     return Auc(value, variance, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle)))
 

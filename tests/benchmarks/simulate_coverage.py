@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from kdbench.report.statistics import mean_interval, paired_interval
 
 Ends = tuple[float | None, float | None] | None
 Chance = np.random.Generator
-AREA = 0.9213503964748574
-"""Φ(2 / √2): the chance that a positive item, of N(2, 1), is ranked above a negative one, of N(0, 1)."""
+AREAS = {1: 0.7602499389065233, 2: 0.9213503964748574, 3: 0.9830525732376091}
+"""Φ(d / √2): the chance that a positive item, of N(d, 1), is ranked above a negative one, of N(0, 1)."""
 
 
 def accuracies(chance: Chance, seeds: int) -> np.ndarray:
@@ -51,10 +52,10 @@ def skewed_bca(chance: Chance, seeds: int) -> Ends:
     return statistics.bca_interval(near_one(chance, seeds).tolist(), resamples=1999, least=2)
 
 
-def area(chance: Chance, items: int) -> Ends:
+def area(distance: int, chance: Chance, items: int) -> Ends:
     """DeLong's, of a single run with a tenth of the items positive."""
     positive = np.arange(items) < items // 10
-    found = statistics.auc_interval(chance.normal(size=items) + 2 * positive, positive)
+    found = statistics.auc_interval(chance.normal(size=items) + distance * positive, positive)
     return found.low, found.high
 
 
@@ -82,8 +83,10 @@ def experiments() -> Iterator[Experiment]:
         yield f"t, skewed metric near 1, {seeds} seeds", skewed_t, seeds, 60 / 61.2, 1
     for seeds in (5, 10, 30, 60, 100):
         yield f"BCa, skewed metric near 1, {seeds} seeds", skewed_bca, seeds, 60 / 61.2, 5
-    for items in (200, 1000):
-        yield f"DeLong (log-odds), ROC AUC, {items} items", area, items, AREA, 1
+    for distance, truth in AREAS.items():
+        for items in (200, 1000):
+            name = f"DeLong (log-odds), ROC AUC of {truth:.2f}, {items // 10} positive of {items}"
+            yield name, partial(area, distance), items, truth, 1
     for items in (100, 1000):
         yield f"Wilson, accuracy, {items} items", share, items, 0.95, 1
     yield "bootstrap over items, accuracy, 300 items", by_items, 300, 0.9, 10

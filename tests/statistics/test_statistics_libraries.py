@@ -119,7 +119,7 @@ def test_wins_ties_and_losses_are_counted(seed, higher):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40), st.booleans())
-def test_the_variance_of_an_auc_is_that_of_delongs_formula(seed, items, tied):
+def test_the_variance_of_an_auc_is_delongs_and_its_interval_has_one_more_item_in_each_class(seed, items, tied):
     chance = np.random.default_rng(seed)
     scores, positive = chance.normal(size=items), np.arange(items) < items // 2
     scores = (scores + positive).round(0 if tied else 9)
@@ -130,11 +130,15 @@ def test_the_variance_of_an_auc_is_that_of_delongs_formula(seed, items, tied):
     expected = np.var(rows, ddof=1) / len(rows) + np.var(columns, ddof=1) / len(columns)
     assert found.variance == pytest.approx(expected, **EXACT)
     if found.low is not None:
-        se = math.sqrt(expected) / (found.value * (1 - found.value))
-        parts = [np.var(side, ddof=1) / len(side) for side in (rows, columns)]
-        freedom = expected**2 / sum(v**2 / (len(side) - 1) for v, side in zip(parts, (rows, columns), strict=True))
+        area = found.value
+        more = [
+            (sum((share - area) ** 2 for share in side) + area * (1 - area) / 3) / len(side) for side in (rows, columns)
+        ]
+        parts = [variance / len(side) for variance, side in zip(more, (rows, columns), strict=True)]
+        se = math.sqrt(sum(parts)) / (area * (1 - area))
+        freedom = sum(parts) ** 2 / sum(v**2 / (len(side) - 1) for v, side in zip(parts, (rows, columns), strict=True))
         quantile = stats.t.ppf(0.975, freedom)
-        logits = math.log(found.value / (1 - found.value)) + np.array([-1, 1]) * quantile * se
+        logits = math.log(area / (1 - area)) + np.array([-1, 1]) * quantile * se
         assert (found.low, found.high) == pytest.approx(tuple(1 / (1 + np.exp(-logits))), **EXACT)
 
 
