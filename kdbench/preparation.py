@@ -47,7 +47,8 @@ def kept() -> Iterator[None]:
         yield
     finally:
         _process.keeping -= 1
-        _process.kept_seconds += time.monotonic() - began
+        if not _process.keeping:  # the outermost block has the time of those within it
+            _process.kept_seconds += time.monotonic() - began
 
 
 def kept_seconds() -> float:

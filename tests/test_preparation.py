@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from kdbench import preparation
+from kdbench.fetching.prepared import remember
 from kdbench.preparation import FIRST_SECONDS, SECONDS, Preparation, kept
 
 
@@ -51,6 +53,31 @@ def test_what_is_not_kept_is_not_told(told):
     long.done(5)
     long.done(10)
     assert told == []
+
+
+def test_blocks_within_one_another_are_counted_once(told, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(preparation.time, "monotonic", clock)
+    with kept():
+        clock.now += 2
+        with kept():
+            clock.now += 3
+    clock.now += 10
+    assert preparation.kept_seconds() == 5
+
+
+def test_arrays_that_are_kept_count_when_they_are_made(told, monkeypatch, tmp_path):
+    clock = Clock()
+    monkeypatch.setattr(preparation.time, "monotonic", clock)
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path))
+
+    def build():
+        clock.now += 4
+        return {"x": np.ones(3)}
+
+    for _ in range(2):
+        remember("counted", [], build)
+    assert preparation.kept_seconds() == 4
 
 
 def test_who_listens_is_told(monkeypatch):

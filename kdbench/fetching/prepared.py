@@ -17,6 +17,7 @@ import msgspec
 from kdbench.durable import remove
 from kdbench.errors import InvalidData
 from kdbench.fetching import cache
+from kdbench.preparation import kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ def remember(name: str, parts: Any, build: Callable[[], Mapping[str, Any]]) -> A
     path = prepared_path(name, parts)
     if (found := _read(path)) is not None:
         return found
-    with cache.locked(path.stem), cache.scratch(path.stem) as scratch:
+    with kept(), cache.locked(path.stem), cache.scratch(path.stem) as scratch:
         if (found := _read(path, warn=False)) is not None:
             return found
         arrays = _checked(name, build())
