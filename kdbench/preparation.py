@@ -51,6 +51,23 @@ def kept() -> Iterator[None]:
             _process.kept_seconds += time.monotonic() - began
 
 
+class Watch:
+    """How long this process has been at something: since the watch was made, in seconds."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.monotonic(), kept_seconds()
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return time.monotonic() - self._began
+
+    @property
+    def kept(self) -> float:
+        """The part that nothing will take again."""
+        return kept_seconds() - self._before
+
+
 def kept_seconds() -> float:
     """What took this process time that nothing will take again: the blocks of `kept`."""
     return _process.kept_seconds

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
+from kdbench.cores import usable_cores
 from kdbench.errors import DataNotAvailable
 from kdbench.fetching.holdings import fetch_command, missing
 from kdbench.plugins import Plugin, Plugins, describe
@@ -42,7 +43,7 @@ def doctor_command(plugins: Plugins, *, as_json: bool) -> tuple[str, bool]:
     """The findings as text or JSON, and whether none of them is a fault."""
     findings = [
         Finding("kdbench", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"),
-        Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
+        Finding("cores", str(usable_cores())),
         *(_library(name) for name in _LIBRARIES),
         *_devices(),
         _checked("kernels", _kernels),

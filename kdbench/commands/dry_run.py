@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from kdbench.executors import Execution
 from kdbench.executors.scout import Scout, scouting
 from kdbench.job import remaining, with_data
 from kdbench.plan import Plan, Run
-from kdbench.preparation import kept_seconds
+from kdbench.preparation import Watch
 from kdbench.records import Summary
 from kdbench.store import MARKER, Store
 
@@ -32,9 +31,9 @@ def describe_plan(plan: Plan, execution: Execution, catalog: Catalog, warn: Call
         store = Store.open(execution.directory, create=False)
         todo, summaries = remaining(plan, store, fresh=False, warn=warn), store.summaries(problems=[])
     pending = {run.run_id for run in todo}
-    began = time.monotonic()
+    watch = Watch()
     todo, absent = with_data(todo, catalog)
-    reading = time.monotonic() - began - kept_seconds()
+    reading = watch.seconds - watch.kept
     lacking = {one.name for one in absent}
     threads = _threads(plan.runs, execution)
     with scouting(replace(execution, threads=threads)) as scout:

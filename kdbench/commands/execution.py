@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kdbench.cores import usable_cores
 from kdbench.device import check_devices, resolve_device
 from kdbench.errors import UnknownName
 from kdbench.executors import Execution
@@ -42,7 +42,7 @@ def make_execution(
     plugins: Plugins, directory: Path, repeats: Repeats, *, workers: int | None, max_time: float | None
 ) -> Execution:
     """How to run: all cores shared by the workers; a GPU is one run's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     workers = workers or (max(1, cores // repeats.devices) if repeats.device == "cpu" else 1)
     return Execution(
         directory=directory,

@@ -34,7 +34,7 @@ from kdbench.engine.views import Views
 from kdbench.method import Method, ModelInfo, Pair
 from kdbench.place import ALONE
 from kdbench.plan import Run
-from kdbench.preparation import kept_seconds
+from kdbench.preparation import Watch
 from kdbench.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
     method does that cannot be timed so is left out, and `untimed` is 1.
     """
     fabric = make_fabric(run, run.recipe.precision, ALONE)
-    started, kept = time.perf_counter(), kept_seconds()
+    watch = Watch()
     data = context.data(run, fabric.device)
-    seconds = {"data": time.perf_counter() - started - (kept_seconds() - kept)}
+    seconds = {"data": watch.seconds - watch.kept}
     combo = run.combo
     recipes = (msgspec.json.encode(run.recipe), msgspec.json.encode(run.teacher_recipe))
     key = (combo.dataset, combo.pair, combo.teacher_checkpoint, run.fold, *recipes)

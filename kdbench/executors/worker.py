@@ -130,12 +130,11 @@ def _serve(task: Task, context: RunContext, store: Store, execution: Execution, 
 
 def _check(task: Task, context: RunContext) -> Message:
     from kdbench.engine.pairs import refusals
-    from kdbench.preparation import kept_seconds
+    from kdbench.preparation import Watch
 
-    began = time.perf_counter()
-    before = kept_seconds()
+    watch = Watch()
     reasons = refusals(task.runs, context)
-    return Message("refused", reasons, time.perf_counter() - began, kept_seconds() - before)
+    return Message("refused", reasons, watch.seconds, watch.kept)
 
 
 def _train_teacher(run: Run, context: RunContext, on_epoch: Any) -> Message:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kdbench.durable import reason, remove, sync_directory
 from kdbench.errors import FetchError
 from kdbench.fetching import cache
+from kdbench.fetching.made_once import made_once
 from kdbench.fetching.prepared import prepared_path
-from kdbench.preparation import kept, tell
+from kdbench.preparation import tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +36,8 @@ def remember_on_disk(name: str, parts: Any, write: Callable[[Path], None], *, si
         `parts` is not JSON.
     """
     path = prepared_path(name, parts).with_suffix(".npy")
-    if (found := _opened(path)) is not None:
-        return found
 
-    def wait() -> None:
-        tell(f"{name}: another process is preparing it; waiting for that")
-
-    with kept(), cache.locked(path.stem, wait), cache.scratch(path.stem) as scratch:
-        if (found := _opened(path, warn=False)) is not None:
-            return found
+    def make(scratch: Path) -> Mapped:
         _check_room(name, size)
         written = scratch / path.name
         try:
@@ -57,9 +50,12 @@ def remember_on_disk(name: str, parts: Any, write: Callable[[Path], None], *, si
         except OSError as error:
             remove(written)
             raise _unwritten(name, f"{cache.root()}: {reason(error) or type(error).__name__}") from error
-    made = _opened(path)
-    assert made is not None, "it was just written"
-    return made
+        return _mapped(path)
+
+    def wait() -> None:
+        tell(f"{name}: another process is preparing it; waiting for that")
+
+    return made_once(path, _mapped, make, wait)
 
 
 def check_disk_room(name: str, size: int) -> None:
@@ -97,15 +93,7 @@ def _bytes(number: int) -> str:
     return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number:,} bytes"
 
 
-def _opened(path: Path, *, warn: bool = True) -> Mapped | None:
-    """The array of a file; None where it is absent, or is cut off."""
+def _mapped(path: Path) -> Mapped:
     import numpy as np
 
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError) as error:
-        if warn:
-            warnings.warn(f"{path} is damaged ({error}): it is made again", stacklevel=3)
-        return None
+    return np.lib.format.open_memmap(path, mode="r")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ import msgspec
 from kdbench.durable import remove
 from kdbench.errors import InvalidData
 from kdbench.fetching import cache
-from kdbench.preparation import kept
+from kdbench.fetching.made_once import made_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +41,13 @@ def remember(name: str, parts: Any, build: Callable[[], Mapping[str, Any]]) -> A
         cannot be written.
     """
     path = prepared_path(name, parts)
-    if (found := _read(path)) is not None:
-        return found
-    with kept(), cache.locked(path.stem), cache.scratch(path.stem) as scratch:
-        if (found := _read(path, warn=False)) is not None:
-            return found
+
+    def make(scratch: Path) -> Arrays:
         arrays = _checked(name, build())
         _write(path, arrays, scratch)
-    return arrays
+        return arrays
+
+    return made_once(path, _read, make)
 
 
 def prepared_path(name: str, parts: Any) -> Path:
@@ -63,19 +60,11 @@ def prepared_path(name: str, parts: Any) -> Path:
     return cache.root() / "prepared" / f"{readable}-{hashlib.sha256(content).hexdigest()}.npz"
 
 
-def _read(path: Path, *, warn: bool = True) -> Arrays | None:
-    """The arrays of a file; None where it is absent or damaged."""
+def _read(path: Path) -> Arrays:
     import numpy as np
 
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:  # checks sums
-            return dict(archive.items())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if warn:
-            warnings.warn(f"{path} is damaged ({error}): it is made again", stacklevel=3)
-        return None
+    with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:  # checks sums
+        return dict(archive.items())
 
 
 def _checked(name: str, arrays: Mapping[str, Any]) -> Arrays:

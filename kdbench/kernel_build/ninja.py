@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.cores import usable_cores
 from kdbench.errors import KernelsNotBuilt
 from kdbench.kernel_build.targets import Build
 from kdbench.kernel_build.toolchain import find_ninja
@@ -38,7 +39,7 @@ def run_ninja(build: Build, directory: Path, on_line: Callable[[str], None]) -> 
     Raises: KernelsNotBuilt where ninja is missing, or is stopped at its time limit.
     """
     (directory / "build.ninja").write_text(ninja_file(build), encoding="utf-8")
-    command = [str(find_ninja()), "-k", "0", "-j", str(_cores())]
+    command = [str(find_ninja()), "-k", "0", "-j", str(usable_cores())]
     environment = {**os.environ, "NINJA_STATUS": _STATUS, "LC_ALL": "C"}
     said: list[str] = []
     with subprocess.Popen(
@@ -115,10 +116,6 @@ def _seconds(log: Path) -> dict[str, float]:
         return {}
     rows = (line.split("\t") for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
     return {row[3]: (int(row[1]) - int(row[0])) / 1000 for row in rows if len(row) == 5}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _path(text: str) -> str:

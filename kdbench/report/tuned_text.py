@@ -147,13 +147,13 @@ def remarks(board: TunedBoard) -> Iterator[str]:
     if idle:
         yield one_line(f"{', '.join(idle)}: nothing to search; the defaults are the only trial")
     for row in board.rows:
-        first = next((trial for trial in row.trials if trial.value is None), None)
-        refused = row.unfinished == row.budget and first is not None and first.error == row.error
-        if first is not None and not refused:  # that is told below, once
-            yield one_line(
-                f"{row.label}: {row.unfinished} of {row.budget} trials did not end well, the first of them trial"
-                f" {first.number}: {first.error}"
-            )
+        if row.unfinished:
+            first = next(trial for trial in row.trials if trial.value is None)
+            if row.unfinished < row.budget or first.error != row.error:  # else the error below tells it
+                yield one_line(
+                    f"{row.label}: {row.unfinished} of {row.budget} trials did not end well, the first of them trial"
+                    f" {first.number}: {first.error}"
+                )
         if row.error:
             yield one_line(f"{row.label}: {row.error}")
 

@@ -16,6 +16,7 @@ import PIL
 from PIL import Image
 
 import kdbench
+from kdbench.cores import usable_cores
 
 VERSION = 1
 """Of what is kept; another number and every picture is decoded again."""
@@ -78,7 +79,7 @@ def stamps(files: Iterable[Path | str]) -> str:
 
 def _in_order(read: Read, pictures: Sequence[Opened]) -> Iterator[np.ndarray]:
     """Threads, for Pillow decodes and scales without the interpreter's lock, and workers may not have children."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = usable_cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="kdbench-decode") as pool:
         left = iter(pictures)
         while block := list(islice(left, _AHEAD * threads)):

@@ -58,6 +58,6 @@ def _mean(score: Callable[[str, Sequence[str]], float], model: Any, inputs: Any,
     with torch.no_grad():
         ends = [model(part).double().softmax(-1).cpu().numpy() for part in torch.split(inputs, 256)]
     found = answered(np.concatenate(ends), mine if windowed else None)
-    asked = np.unique(mine[:, 0]) if windowed else mine[:, 0]
+    asked = np.unique(mine[:, 0])  # ascending, as the items are
     said = [(examples[number].text(*span), examples[number].answers) for number, span in zip(asked, found, strict=True)]
     return float(np.mean([score(*one) for one in said]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +18,21 @@ from archives import StubClient, only_pip_index, sha256
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def made_by_two(tmp_path: Path) -> Callable[[str], tuple[list[str], str]]:
+    """Run code in two processes at once: what each prints, and what they wrote to the file sys.argv[1]."""
+
+    def run(code: str) -> tuple[list[str], str]:
+        log = tmp_path / "log"
+        both = [
+            subprocess.Popen([sys.executable, "-c", code, str(log)], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        return [process.communicate()[0] for process in both], log.read_text()
+
+    return run
 
 
 @pytest.fixture

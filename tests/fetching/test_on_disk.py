@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_while_writing_leaves_what_the_next_one_removes
     assert left(cache) == [prepared_path("pictures", [1]).with_suffix(".npy").name]
 
 
-def test_two_processes_make_it_once(tmp_path):
+def test_two_processes_make_it_once(made_by_two):
     code = (
         "import sys, time, numpy, kdbench\n"
         "def write(path):\n"
@@ -127,9 +127,4 @@ def test_two_processes_make_it_once(tmp_path):
         "    numpy.save(path, numpy.arange(3))\n"
         "print(kdbench.remember_on_disk('slow', 1, write, size=0).tolist())\n"
     )
-    both = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    assert [process.communicate()[0] for process in both] == ["[0, 1, 2]\n"] * 2
-    assert (tmp_path / "log").read_text() == "made "
+    assert made_by_two(code) == (["[0, 1, 2]\n"] * 2, "made ")

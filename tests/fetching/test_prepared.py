@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -82,7 +80,7 @@ def test_parts_must_be_json():
         kdbench.remember("words", {"x": object()}, never)
 
 
-def test_two_processes_make_it_once(tmp_path):
+def test_two_processes_make_it_once(made_by_two):
     code = (
         "import sys, time, numpy, kdbench\n"
         "def build():\n"
@@ -91,9 +89,4 @@ def test_two_processes_make_it_once(tmp_path):
         "    return {'x': numpy.arange(3)}\n"
         "print(kdbench.remember('slow', 1, build)['x'].tolist())\n"
     )
-    both = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    assert [process.communicate()[0] for process in both] == ["[0, 1, 2]\n"] * 2
-    assert (tmp_path / "log").read_text() == "made "
+    assert made_by_two(code) == (["[0, 1, 2]\n"] * 2, "made ")
