@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -154,7 +154,8 @@ def make_plan(
     resolved: list[Run] = []
     not_run: dict[str, NotRun] = {}
     broken: list[KdbenchError] = []
-    for selected in select(catalog, selection):
+    for registered in select(catalog, selection):
+        selected = _renamed(registered, chosen)
         try:
             lacking = _lacking(catalog, selected)
             run = _resolve(catalog, selected, chosen, repeats)
@@ -202,6 +203,12 @@ def varied(
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _renamed(selected: Selected, settings: Settings) -> Selected:
+    """The same, by a name that tells the views that `--set` gives the models."""
+    pair = settings.of_combo(selected.combo).pair
+    return replace(selected, name=selected.name.replace(selected.combo.pair, pair))
 
 
 def _lacking(catalog: Catalog, selected: Selected) -> NotRun | None:

@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 import kdbench
+from kdbench.preparation import tell
 
 
 class ReturnsNaN(kdbench.Method):
@@ -60,6 +61,13 @@ class Exits(kdbench.Method):
 class Hangs(kdbench.Method):
     def loss(self, batch, student, teacher):
         time.sleep(10_000)
+
+
+class HangsLater(kdbench.Method):
+    def loss(self, batch, student, teacher):
+        if batch.epoch == 1:
+            time.sleep(10_000)
+        return batch.cross_entropy(student.logits)
 
 
 def in_the_second_process() -> bool:
@@ -147,3 +155,10 @@ def wrong_classes(info):
 
 def wrong_shape(info):
     return nn.Sequential(nn.Flatten(), nn.Linear(info.input_shape[0] + 1, info.num_classes))
+
+
+def slow_to_prepare():
+    """Says twice how far it is, as the reading of a large dataset does."""
+    for share in ("half", "all"):
+        tell(f"slow: {share}")
+    return kdbench.Data(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2, ["a", "b"])

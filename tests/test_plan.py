@@ -126,6 +126,14 @@ def test_settings_reach_the_method_the_recipe_and_the_combo(small_catalog):
     assert run.combo.teacher_checkpoint == "/models/t.safetensors"
 
 
+def test_a_combos_name_tells_the_views_that_were_set(small_catalog):
+    planned = runs(small_catalog, "student_view=right", seeds=(0,))
+    assert {(run.name, run.combo.student_view) for run in planned} == {
+        (f"{dataset}/big->right:small/{method}", "right")
+        for dataset in ("digits", "wine") for method in ("scratch", "softened")
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("written", "value"), [(".05", 0.05), ("1.", 1.0), ("-.5e1", -5.0), ("+2.5", 2.5), ("5", 5.0)])
 def test_numbers_are_read_as_people_write_them(small_catalog, written, value):
     class Shifts(kdbench.Method):

@@ -13,10 +13,9 @@ from kdbench_crosslanguage import pairs, sources
 from kdbench_crosslanguage.sentences import universal
 from kdbench_text import sources as text_sources
 from kdbench_text import tokens
-from kdbench_text.data import minilm_directory
 from kdbench_text.help import MODULES
 from kdbench_text.libreoffice import MINILM_TOKENS
-from kdbench_text.sentences import minilm
+from kdbench_text.sentences import minilm, minilm_directory
 
 VERSION = 1
 """Of reading and tokenising; another number and what is kept is made again."""

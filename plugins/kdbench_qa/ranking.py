@@ -12,8 +12,7 @@ import kdbench
 from kdbench_qa.sources import TRIVIA
 from kdbench_qa.trivia import GENERAL, WORLDS, answer_numbers, read_lists
 from kdbench_text import tokens
-from kdbench_text.data import minilm_directory
-from kdbench_text.sentences import minilm
+from kdbench_text.sentences import minilm, minilm_directory
 from kdbench_text.sources import MINILM
 
 VERSION = 1

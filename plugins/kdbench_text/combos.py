@@ -23,15 +23,20 @@ LABELS = {
 undistilled twin. The teacher has learnt from all labels."""
 
 EMBEDDED = {"teacher": "linear", "teacher_view": "minilm", "teacher_recipe": "text-head"}
+FINETUNED = {"teacher": "minilm", "teacher_view": "wordpieces", "teacher_recipe": "text-finetune"}
+TFIDF = {"teacher": "tfidf-logistic", "teacher_view": "ngrams"}
 BAG = {"student": "bag-s", "student_view": "ngrams", "recipe": "text-bag"}
 CNN = {"student": "textcnn-s", "student_view": "words", "recipe": "text"}
 GLOSSES = {"dataset": "wordnet-glosses-12k", **EMBEDDED, **BAG}
 PAIRS = (
     GLOSSES,
+    {"dataset": "wordnet-glosses-12k", **FINETUNED, **BAG},
+    {"dataset": "wordnet-glosses-12k", **TFIDF, **BAG},
     {"dataset": "wordnet-glosses-12k", **EMBEDDED, **CNN},
     {"dataset": "wordnet-glosses-12k", **EMBEDDED, **CNN, "student": "gru-s"},
     {"dataset": "libreoffice-modules", **EMBEDDED, **BAG},
     {"dataset": "libreoffice-modules", **EMBEDDED, **CNN},
+    {"dataset": "libreoffice-modules", **FINETUNED, **BAG},
     {"dataset": "wordnet-glosses", "teacher": "textcnn-l", "teacher_view": "words", **CNN},
     {"dataset": "wordnet-glosses", "teacher": "bag-linear", "teacher_view": "ngrams", "teacher_recipe": "text-bag",
      **CNN},
@@ -39,22 +44,25 @@ PAIRS = (
     {"dataset": "chinese-reviews", "teacher": "textcnn-l", "teacher_view": "characters", **CNN,
      "student_view": "characters"},
 )  # fmt: skip
-ENCODERS = {
-    "dataset": "tweets", "teacher": "encoder-l", "teacher_view": "words", "student": "encoder-s",
-    "student_view": "words", "recipe": "text",
-}  # fmt: skip
+ENCODERS = (
+    {"dataset": "tweets", "teacher": "encoder-l", "teacher_view": "words", "student": "encoder-s",
+     "student_view": "words", "recipe": "text"},
+    {"dataset": "wordnet-glosses-12k", **FINETUNED, "student": "encoder-s", "student_view": "wordpieces",
+     "recipe": "text"},
+)  # fmt: skip
+"""Two transformers on the same tokens: the methods that compare their layers want both."""
 
 
 def suites() -> Iterator[tuple[str, kdbench.Combo, str]]:
     """Name, combo and suite of each."""
     for suite, suffix, quick, pairs, methods in (
         ("text", "", {}, PAIRS, METHODS),
-        ("text", "", {}, (ENCODERS,), TRANSFORMERS),
+        ("text", "", {}, ENCODERS, TRANSFORMERS),
         ("text-quick", "@quick", {"recipe": "text-quick"}, (GLOSSES,), QUICK),
     ):
         for pair in pairs:
             rows = [(method, method, PARAMS.get(method, {})) for method in methods if _serves(method, pair)]
-            if "minilm" in pair["teacher_view"]:
+            if methods != TRANSFORMERS and "minilm" in (pair["teacher"], pair["teacher_view"]):
                 rows += [(name, "cross_soft", params) for name, params in LABELS.items()]
             for name, method, params in rows:
                 combo = kdbench.Combo(method=method, params=params, **(pair | quick))
@@ -63,4 +71,4 @@ def suites() -> Iterator[tuple[str, kdbench.Combo, str]]:
 
 def _serves(method: str, pair: dict[str, str]) -> bool:
     """Whether the method has what it reads: a linear model of tokens has no layer before its answers."""
-    return method not in {"rkd", "crd"} or pair["teacher"] != "bag-linear"
+    return method not in {"rkd", "crd"} or pair["teacher"] not in {"bag-linear", "tfidf-logistic"}

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 import kdbench
 
 PADDING = 0
-BUCKETS = {"words": 1 << 14, "ngrams": 1 << 16, "characters": 1 << 13}
-"""Views of text, and how many indices each has: words, words or characters with their bigrams, characters.
+BUCKETS = {"words": 1 << 14, "ngrams": 1 << 16, "characters": 1 << 13, "wordpieces": 30522}
+"""Views of text, and how many indices each has: words, words or characters with their bigrams, characters, and those
+of BERT's uncased English vocabulary (Devlin et al., 2019), which are not hashed.
 
 Where a dataset has several languages the language follows: "words-en".
 """

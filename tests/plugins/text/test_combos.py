@@ -7,6 +7,7 @@ import pytest
 import kdbench
 from kdbench.engine.models import build_model
 from kdbench.plugins import load_plugins
+from kdbench_text import pretrained
 
 VIEWS = {"minilm": 384, "use-en": 512, "use-zh": 512}
 CATALOG = load_plugins().catalog
@@ -27,7 +28,8 @@ def test_the_suites_are_registered_with_a_twin_for_every_pair():
 
 @pytest.mark.parametrize("pair", sorted({(c.dataset, c.teacher, c.teacher_view, c.student, c.student_view)
                                          for c in COMBOS.values()}))  # fmt: skip
-def test_the_models_of_a_pair_can_be_built_for_their_views(pair):
+def test_the_models_of_a_pair_can_be_built_for_their_views(pair, model_directory, monkeypatch):
+    monkeypatch.setattr(pretrained, "minilm_directory", lambda: model_directory)
     name, teacher, teacher_view, student, student_view = pair
     dataset = CATALOG.find("dataset", name)
     task = dataset.metadata["task"]
