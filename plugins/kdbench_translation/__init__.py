@@ -20,6 +20,7 @@ METHODS = (
 )
 QUICK_METHODS = ("scratch", "label_smoothing", "word_kd", "seq_kd")
 NEEDS = {"requires": ("sentencepiece", "sacrebleu"), "extra": "translation"}
+NEEDS_VERSES = {**NEEDS, "requires": (*NEEDS["requires"], "pysword")}
 QUICK_MEASURES = ("bleu:greedy", "chrf:greedy")
 MEASURES = (*QUICK_MEASURES, "bleu:beam4", "chrf:beam4", "tokens_per_s:greedy", "tokens_per_s:beam4")
 
@@ -46,7 +47,13 @@ def kdbench_register_datasets(register):
             "kjv-sparv",
             "verses_long",
             "the Bible, English to Spanish, verses of at most 48 pieces",
-            {"sources": BIBLES, "measures": MEASURES, **NEEDS, "requires": (*NEEDS["requires"], "pysword")},
+            {"sources": BIBLES, "measures": MEASURES, **NEEDS_VERSES},
+        ),
+        (
+            "kjv-sparv-short",
+            "verses_short",
+            "the Bible, English to Spanish, 2,877 train verses of at most 28 pieces",
+            {"sources": BIBLES, "measures": QUICK_MEASURES, **NEEDS_VERSES},
         ),
     ):
         register(
@@ -121,14 +128,14 @@ def kdbench_register_recipes(register):
 
 @kdbench.hookimpl
 def kdbench_register_combos(register):
-    """The methods on both texts; a few on the short one."""
+    """The methods on both texts; a few on the short ones."""
     for dataset in ("help-en-zh-mt", "kjv-sparv"):
         for name, combo in kdbench.grid(
             methods=METHODS, recipes=["translation"], dataset=dataset, teacher="mt-xl", student="mt-m"
         ):
             register(name, combo, suites=["translation"])
-    for name, combo in kdbench.grid(
-        methods=QUICK_METHODS, recipes=["translation-quick"], dataset="help-en-zh-mt-short", teacher="mt-l",
-        student="mt-s",
-    ):  # fmt: skip
-        register(name, combo, suites=["translation-quick"])
+    for dataset, suite in (("help-en-zh-mt-short", "translation-quick"), ("kjv-sparv-short", "translation-quick-es")):
+        for name, combo in kdbench.grid(
+            methods=QUICK_METHODS, recipes=["translation-quick"], dataset=dataset, teacher="mt-l", student="mt-s"
+        ):
+            register(name, combo, suites=[suite])

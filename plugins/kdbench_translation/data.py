@@ -47,6 +47,7 @@ def _prepared(
 
 
 SHORT = Sizes(length=16, train=3000, validation=300, test=300)
+SHORT_VERSES = Sizes(length=28, validation=300, test=300)
 LONG = Sizes(vocabulary=4000, length=48, validation=1000, test=1000)
-help_short = partial(help_en_zh, SHORT)
+help_short, verses_short = partial(help_en_zh, SHORT), partial(kjv_sparv, SHORT_VERSES)
 help_long, verses_long = partial(help_en_zh, LONG), partial(kjv_sparv, LONG)
