@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from kdbench.catalog import Catalog, Kind
 from kdbench.errors import DataNotAvailable, NewerRecord, RecordError
 from kdbench.executors import Events, Execution, Executor
-from kdbench.fetching.cache import source_path
 from kdbench.fetching.holdings import fetch_command, missing
 from kdbench.plan import NotRun, Plan, Run
 from kdbench.plugins import Plugins
@@ -51,7 +50,8 @@ def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[No
             if kind == "dataset" and (lacking or ("fix" in entry.metadata and not entry.sources)):
                 entry.load()()
             elif lacking:
-                source_path(lacking[0])
+                reason = f"{kind} {name!r} is not on this machine; {lacking[0]} was not fetched"
+                absent[kind, name] = NotRun(name, reason, fetch_command(name))
         except DataNotAvailable as error:
             reason = "; ".join(part for part in (error.what, error.why) if part)
             absent[kind, name] = NotRun(name, reason, fetch_command(name) if lacking else error.fix)

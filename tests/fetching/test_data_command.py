@@ -168,6 +168,8 @@ class TestRunsWithoutTheirData:
             "words": "kdbench data fetch words",
             "pretrained": "kdbench data fetch pretrained",
         }
+        (reason,) = (one.reason for one in absent if one.name == "pretrained")
+        assert reason == f"teacher 'pretrained' is not on this machine; {LABELS} was not fetched"
         fetched(catalog, "words", "pretrained")
         assert with_data(runs, catalog) == (list(runs), [])
 
