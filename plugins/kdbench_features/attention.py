@@ -19,7 +19,7 @@ class AttentionTransfer(LayerPairs):
     maps = True
     student_layers: Layers = ("first", "middle", "last")
     teacher_layers: Layers = ("first", "middle", "last")
-    weight: Annotated[float, kdbench.Meta(ge=0)] = 1000.0
+    weight: Annotated[float, kdbench.Meta(ge=0), kdbench.Search(1, 10_000, log=True)] = 1000.0
 
     def terms(self, batch, number, student, teacher):
         """The mean squared difference of the unit attention maps."""
