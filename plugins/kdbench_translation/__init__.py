@@ -134,7 +134,7 @@ def kdbench_register_combos(register):
             methods=METHODS, recipes=["translation"], dataset=dataset, teacher="mt-xl", student="mt-m"
         ):
             register(name, combo, suites=["translation"])
-    for dataset, suite in (("help-en-zh-mt-short", "translation-quick"), ("kjv-sparv-short", "translation-quick-es")):
+    for dataset, suite in (("help-en-zh-mt-short", "translation-quick"), ("kjv-sparv-short", "translation-es-quick")):
         for name, combo in kdbench.grid(
             methods=QUICK_METHODS, recipes=["translation-quick"], dataset=dataset, teacher="mt-l", student="mt-s"
         ):
