@@ -8,18 +8,20 @@ from kdbench_features.geometry import flat, same_size, unit
 
 
 class ZeroShotTransfer(DataFree):
-    """Zero-shot knowledge transfer by adversarial belief matching (Micaelli & Storkey, 2019, sec. 3).
+    """Zero-shot knowledge transfer by adversarial belief matching (Micaelli & Storkey, 2019, sec. 3, algorithm 1).
 
     The generator minimises −KL(p_t ‖ p_s); the student KL(p_t ‖ p_s) + attention · Σ over layers of
     mean (Q_s/‖Q_s‖ − Q_t/‖Q_t‖)², Q the mean over channels of the squared map (Zagoruyko & Komodakis, 2017). Layers
     that are not maps on both sides have no attention term.
 
-    Defaults: attention 250, one step of the generator to ten of the student, Adam at 1e-3 for the generator, as in the
+    Noise is drawn once for a step of the generator and the student's that follow, all on the same items. Defaults:
+    attention 250, one step of the generator to ten of the student, Adam at 1e-3 for the generator, as in the
     paper (times the cosine of the progress; the student has the recipe's optimiser). So a student takes ten times the
     recipe's steps: --set zskt.student_steps=1 for as many as other methods.
     """
 
     name: ClassVar[str] = "zskt"
+    one_noise: ClassVar[bool] = True
     layers: tuple[str, ...] = ("first", "middle", "last")
     attention: Annotated[float, kdbench.Meta(ge=0)] = 250.0
     student_steps: Annotated[int, kdbench.Meta(ge=1)] = 10

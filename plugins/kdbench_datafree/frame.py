@@ -11,11 +11,13 @@ class DataFree(kdbench.Method):
 
     A subclass writes `generator_loss` and `student_loss`. The generator has Adam to itself, at `generator_lr` times the
     cosine of the progress; the student has the recipe's optimiser. One step of the recipe is `generator_steps` of the
-    generator and then `student_steps` of the student, each on new noise. Which epoch is scored is chosen on the real
+    generator and then `student_steps` of the student: each on new noise or, where the subclass has `one_noise`, all on
+    the same, the student's on what the generator makes of it after its own. Which epoch is scored is chosen on the real
     validation split where the recipe says so: `--set recipe.select=last` does without that too.
     """
 
     name: ClassVar[str]
+    one_noise: ClassVar[bool] = False
     generator_lr: Annotated[float, kdbench.Meta(gt=0)] = 1e-3
     generator_steps: Annotated[int, kdbench.Meta(ge=1)] = 1
     student_steps: Annotated[int, kdbench.Meta(ge=1)] = 1
@@ -54,43 +56,54 @@ class DataFree(kdbench.Method):
 
     def step(self, trainer, batch):
         """The generator's steps and the student's; the last of each are logged."""
-        import torch
-
+        noise = self.noise(trainer, batch) if self.one_noise else None
         for _ in range(self.generator_steps):
-            made, terms = self.generator_step(trainer, batch)
-        for _ in range(self.student_steps):
-            with torch.no_grad():
-                made = self.generate(trainer, batch)
-                teacher = trainer.teacher_outputs(made)
+            terms = self.generator_step(trainer, batch, noise)
+        for number in range(self.student_steps):
+            if number == 0 or not self.one_noise:
+                made, teacher = self.lesson(trainer, batch, noise)
             learnt = trainer.optimize(self.student_loss(trainer.student_outputs(made), teacher))
         return {**learnt, **terms}
 
-    def generator_step(self, trainer, batch):
-        """One step of the generator: the batch it made, and its terms, detached."""
+    def generator_step(self, trainer, batch, noise=None):
+        """One step of the generator; its terms, detached."""
         import math
 
         optimizer = trainer.method_optimizers["generator"]
         for group in optimizer.param_groups:
             group["lr"] = self.generator_lr * 0.5 * (1 + math.cos(math.pi * batch.progress))
-        made = self.generate(trainer, batch)
-        terms = self.generator_loss(trainer, made)
+        terms = self.generator_loss(trainer, self.generate(trainer, batch, noise))
         optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward(inputs=list(self.module.parameters()))
         optimizer.step()
-        return made, {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() for name, term in terms.items()}
 
-    def generate(self, trainer, batch):
-        """A batch of as many made-up items; its labels and index mean nothing and are 0."""
+    def lesson(self, trainer, batch, noise=None):
+        """What the generator makes, and what the teacher says of it; without gradient."""
+        import torch
+
+        with torch.no_grad():
+            made = self.generate(trainer, batch, noise)
+            teacher = trainer.teacher_outputs(made)
+        made.inputs.requires_grad_(False)  # the teacher's pass asks for it, for the generator
+        return made, teacher
+
+    def noise(self, trainer, batch):
+        """Noise (N, 100) for as many items as the batch has."""
         import torch
 
         from kdbench_datafree.generator import NOISE
 
         if self._noise is None:  # every process of a run makes items of its own
             self._noise = trainer.generator("noise", trainer.peers.rank)
-        device = trainer.fabric.device
-        noise = torch.randn(len(batch.labels), NOISE, generator=self._noise).to(device)
-        items = self.module(noise)
-        nothing = torch.zeros(len(noise), dtype=torch.int64, device=device)
+        return torch.randn(len(batch.labels), NOISE, generator=self._noise).to(trainer.fabric.device)
+
+    def generate(self, trainer, batch, noise=None):
+        """A batch made of noise, new where none is given; its labels and index mean nothing and are 0."""
+        import torch
+
+        items = self.module(self.noise(trainer, batch) if noise is None else noise)
+        nothing = torch.zeros(len(items), dtype=torch.int64, device=items.device)
         return replace(batch, inputs=items, teacher_inputs=items, labels=nothing, index=nothing)
 
     def generator_loss(self, trainer, made):

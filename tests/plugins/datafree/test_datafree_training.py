@@ -47,7 +47,7 @@ def test_zskts_generator_finds_inputs_on_which_the_models_differ(digits_bench):
     trainer = digits_bench.trainer(ZeroShotTransfer(generator_lr=1e-2))
     batch = next(iter(trainer.batches(0)))
     student = copy.deepcopy(trainer.model)
-    found = [trainer.method.generator_step(trainer, batch)[1]["generator"] for _ in range(30)]
+    found = [trainer.method.generator_step(trainer, batch)["generator"] for _ in range(30)]
     assert sum(found[-5:]) < 2 * sum(found[:5]) < 0, "minus the divergence"
     for name, value in student.named_parameters():
         assert value.equal(trainer.model.get_parameter(name)), "the generator's step is the generator's alone"
@@ -78,6 +78,42 @@ def test_each_step_draws_new_noise(digits_bench):
     one, two = (trainer.method.generate(trainer, batch).inputs for _ in range(2))
     assert one.shape == two.shape == batch.inputs.shape
     assert not one.equal(two)
+    trainer.close()
+
+
+@pytest.mark.parametrize(("cls", "made"), [(ZeroShotTransfer, 1), (DataFreeLearning, 3)])
+def test_zskts_student_learns_on_one_batch_in_all_its_steps_and_dafls_on_a_new_one_in_each(
+    digits_bench, monkeypatch, cls, made
+):
+    """Chen et al. draw noise for each; in Micaelli & Storkey's algorithm 1 it is drawn before both loops."""
+    trainer = digits_bench.trainer(cls(student_steps=3, generator_steps=2))
+    method = trainer.method
+    learnt: list[torch.Tensor] = []
+    asked: list[torch.Tensor] = []
+    shown, teach = trainer.student_outputs, trainer.teacher_outputs
+
+    def seen_by_student(batch):
+        if batch.inputs.grad_fn is None:
+            learnt.append(batch.inputs.detach().clone())
+        return shown(batch)
+
+    def seen_by_teacher(batch):
+        if batch.inputs.grad_fn is None:
+            asked.append(batch.inputs.detach().clone())
+        return teach(batch)
+
+    monkeypatch.setattr(trainer, "student_outputs", seen_by_student)
+    monkeypatch.setattr(trainer, "teacher_outputs", seen_by_teacher)
+    noises = []
+    draw = method.noise
+    monkeypatch.setattr(method, "noise", lambda *of: noises.append(draw(*of)) or noises[-1])
+    method.step(trainer, next(iter(trainer.batches(0))))
+    assert len(learnt) == 3
+    assert len(asked) == made, "the teacher answers once for what does not change"
+    assert len({items.numpy().tobytes() for items in learnt}) == made
+    with torch.no_grad():
+        assert learnt[-1].equal(method.module(noises[-1])), "made by the generator after its steps"
+    assert len(noises) == (1 if made == 1 else 5)
     trainer.close()
 
 
