@@ -4,7 +4,7 @@ from typing import Annotated
 
 import kdbench
 from kdbench_features.geometry import same_size
-from kdbench_gradients.frame import AtFeature, angle, slope
+from kdbench_gradients.frame import AtFeature, Said, angle, slope
 
 
 class GradientAlignment(AtFeature):
@@ -30,16 +30,17 @@ class GradientAlignment(AtFeature):
         """The map from the student's channels to the teacher's, where they differ in number."""
         from torch import nn
 
+        super().build(pair)
         student, teacher = self.shapes(pair)
         return nn.Linear(student[0], teacher[0], bias=False) if student[0] != teacher[0] else None
 
-    def terms(self, batch, student, teacher):
-        """The squared distance of the gradients at unit length."""
-        from torch.nn.functional import cross_entropy
+    def said(self, batch, teacher):
+        """The teacher's logits and the gradient of its loss."""
+        return Said(teacher.logits.detach(), _burden(batch, teacher, self.teacher_layer))
 
-        ours, theirs = (cross_entropy(each.logits, batch.labels, reduction="none") for each in (student, teacher))
-        one = slope(ours, student.features[self.student_layer], learnt=True)
-        other = slope(theirs, teacher.features[self.teacher_layer])
+    def terms(self, batch, student, said):
+        """The squared distance of the gradients at unit length."""
+        one, other = _burden(batch, student, self.student_layer, learnt=True), said.gradient
         if one.ndim == other.ndim == 4:
             one, other = same_size(one, other)
         else:
@@ -47,3 +48,10 @@ class GradientAlignment(AtFeature):
         if self.module is not None:
             one = self.module(one.movedim(1, -1)).movedim(-1, 1)
         return {"alignment": self.weight * angle(one, other)}
+
+
+def _burden(batch, outputs, layer, *, learnt=False):
+    """The gradient of each item's cross-entropy at the feature, of its shape."""
+    from torch.nn.functional import cross_entropy
+
+    return slope(cross_entropy(outputs.logits, batch.labels, reduction="none"), outputs.features[layer], learnt=learnt)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import kdbench
 from kdbench_features.geometry import flat, same_size, unit
-from kdbench_gradients.frame import AtFeature, Of, chosen_logit, slope
+from kdbench_gradients.frame import AtFeature, Of, Said, chosen_logit, slope
 
 
 class AttentionFromGradients(AtFeature):
@@ -29,12 +29,17 @@ class AttentionFromGradients(AtFeature):
         if {len(shape) for shape in self.shapes(pair)} != {3}:
             self.refuse_shapes(pair, "it needs feature maps (C, H, W) of both models")
 
-    def terms(self, batch, student, teacher):
+    def said(self, batch, teacher):
+        """The teacher's logits and its attention maps."""
+        logits = teacher.logits.detach()
+        chosen = chosen_logit(self.of, batch, teacher.logits, logits)
+        return Said(logits, _attention(chosen, teacher.features[self.teacher_layer]).detach())
+
+    def terms(self, batch, student, said):
         """The distance of the attention maps at unit length."""
-        ours, theirs = chosen_logit(self.of, batch, student, teacher)
-        one = _attention(ours, student.features[self.student_layer], learnt=True)
-        other = _attention(theirs, teacher.features[self.teacher_layer]).detach()
-        one, other = (unit(flat(maps)) for maps in same_size(one, other))
+        chosen = chosen_logit(self.of, batch, student.logits, said.logits)
+        ours = _attention(chosen, student.features[self.student_layer], learnt=True)
+        one, other = (unit(flat(maps)) for maps in same_size(ours, said.gradient))
         gap = (one - other).abs() if self.norm == "l1" else (one - other).square()
         return {"attention": self.weight * gap.sum(1).mean()}
 

@@ -1,9 +1,15 @@
 """What the gradient methods share: soft targets beside their own term, and derivatives that can be learnt from."""
 
-from typing import Annotated, ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import kdbench
 from kdbench_features.geometry import flat, unit
+from kdbench_gradients.memory import Memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Of = Literal["label", "teacher"]
 
@@ -44,7 +50,47 @@ class BesideSoftTargets(kdbench.Method):
             )
 
 
-class AtFeature(BesideSoftTargets):
+class Said(NamedTuple):
+    """The teacher's logits (N, C) and a gradient of it, or what was made of one, (N, ...)."""
+
+    logits: Tensor
+    gradient: Tensor
+
+
+class OncePerItem(BesideSoftTargets):
+    """One whose gradient of the teacher is the item's own, the same in every epoch whose inputs are.
+
+    A subclass writes `said`, and `terms` beside that. Without augmentation the teacher runs, forward and backward, in
+    the first epoch alone: what it said is kept in memory, on the device, where that takes no more than
+    `memory.MOST_BYTES` for all train items.
+    """
+
+    def build(self, pair):
+        """Nothing that is trained; what is remembered begins empty."""
+        self._memory = Memory(pair.dataset.train_size)
+
+    def loss(self, batch, student, teacher):
+        """Cross-entropy, soft targets, and the subclass's terms."""
+        return super().loss(batch, student, self.said(batch, teacher))
+
+    def said(self, batch, teacher):
+        """What the terms read of the teacher's outputs, detached: a `Said`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no said()")
+
+    def step(self, trainer, batch):
+        """One step of the student, and a pass of the teacher where it has not been asked of all the batch's items."""
+        student = trainer.student_outputs(batch)
+        if trainer.recipe.augment:
+            return trainer.optimize(self.loss(batch, student, trainer.teacher_outputs(batch)))
+        if (known := self._memory.of(batch.index)) is not None:
+            said = Said(*known)
+        else:
+            said = self.said(batch, trainer.teacher_outputs(batch))
+            self._memory.keep(batch.index, said)
+        return trainer.optimize(super().loss(batch, student, said))
+
+
+class AtFeature(OncePerItem):
     """One that differentiates at a feature of each model."""
 
     student_layer: str = "middle"
@@ -89,10 +135,10 @@ def slope(values, at, *, learnt=False, keep=False):
     return gradient.float() if gradient.element_size() < 4 else gradient
 
 
-def chosen_logit(of, batch, student, teacher):
-    """(student's, teacher's) logit, each (N, 1), of the label's class or of the one that the teacher finds largest."""
-    classes = (batch.labels if of == "label" else teacher.logits.argmax(1))[:, None]
-    return student.logits.gather(1, classes), teacher.logits.gather(1, classes)
+def chosen_logit(of, batch, logits, teacher_logits):
+    """Of `logits` those, (N, 1), of the label's class or of the one that the teacher finds largest."""
+    classes = batch.labels if of == "label" else teacher_logits.argmax(1)
+    return logits.gather(1, classes[:, None])
 
 
 def angle(one, other):

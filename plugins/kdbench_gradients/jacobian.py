@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import kdbench
-from kdbench_gradients.frame import BesideSoftTargets, Of, angle, chosen_logit, slope
+from kdbench_gradients.frame import Of, OncePerItem, Said, angle, chosen_logit, slope
 
 
-class JacobianMatching(BesideSoftTargets):
+class JacobianMatching(OncePerItem):
     """Jacobian matching (Srinivas & Fleuret, 2018).
 
     kd + weight · mean over items of ‖J_s/‖J_s‖ − J_t/‖J_t‖‖², J = ∂z_c/∂x at the shared input. One row of the Jacobian
@@ -24,9 +24,12 @@ class JacobianMatching(BesideSoftTargets):
         """Refuse models that see different views."""
         self.check_shared_view(pair)
 
-    def terms(self, batch, student, teacher):
+    def said(self, batch, teacher):
+        """The teacher's logits and its input gradient."""
+        logits = teacher.logits.detach()
+        return Said(logits, slope(chosen_logit(self.of, batch, teacher.logits, logits), teacher.inputs))
+
+    def terms(self, batch, student, said):
         """The squared distance of the input gradients at unit length."""
-        ours, theirs = chosen_logit(self.of, batch, student, teacher)
-        return {
-            "jacobian": self.weight * angle(slope(ours, student.inputs, learnt=True), slope(theirs, teacher.inputs))
-        }
+        ours = slope(chosen_logit(self.of, batch, student.logits, said.logits), student.inputs, learnt=True)
+        return {"jacobian": self.weight * angle(ours, said.gradient)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from small_training import check_falls, check_training
 
 from kdbench.testing import check_method
+from kdbench_gradients import memory
 from kdbench_gradients.alignment import GradientAlignment
 from kdbench_gradients.attention import AttentionFromGradients
 from kdbench_gradients.jacobian import JacobianMatching
@@ -29,8 +31,37 @@ def test_a_method_trains_its_own_term_falls_and_the_teacher_stays(digits_bench, 
     first, last = done.history
     assert done.own_terms & first.keys() > {"kd"}
     assert last["val_accuracy"] > max(0.4, first["val_accuracy"])
-    assert done.trainer.teacher.forward_samples == done.trainer.samples, "one teacher pass a step"
+    epochs = len(done.history) if cls is Sobolev else 1
+    assert done.trainer.teacher.forward_samples == epochs * done.trainer.samples // len(done.history)
     assert not digits_bench.train.student.requires_grad
+
+
+@pytest.mark.parametrize(("cls", "params"), [case for case in METHODS if case[0] is not Sobolev])
+def test_what_is_remembered_of_the_teacher_is_what_it_would_say_again(digits_bench, monkeypatch, cls, params):
+    remembered = digits_bench.distil(cls(**params), epochs=3)
+    monkeypatch.setattr(memory, "MOST_BYTES", 0)
+    asked = digits_bench.distil(cls(**params), epochs=3)
+    assert asked.trainer.teacher.forward_samples == 3 * remembered.trainer.teacher.forward_samples
+    for row, expected in zip(remembered.history, asked.history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("cls", [JacobianMatching, AttentionFromGradients])
+def test_of_augmented_inputs_nothing_is_remembered(digits_bench, cls):
+    trainer = digits_bench.trainer(cls(), augment=("crop",))
+    trainer.run_epochs()
+    assert trainer.teacher.forward_samples == trainer.samples
+    trainer.close()
+
+
+def test_a_memory_knows_the_items_that_it_was_given():
+    known = memory.Memory(5)
+    first = torch.tensor([3, 0])
+    assert known.of(first) is None
+    known.keep(first, [torch.tensor([[3.0], [0.0]]), torch.tensor([30, 0])])
+    found = known.of(torch.tensor([0, 3, 3]))
+    assert [rows.tolist() for rows in found] == [[[0.0], [3.0], [3.0]], [0, 30, 30]]
+    assert known.of(torch.tensor([0, 1])) is None
 
 
 def test_a_network_without_maps_is_served_too(digits_bench):
