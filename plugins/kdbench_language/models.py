@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from kdbench_models.transformer_layers import transformer_layers
+
 if TYPE_CHECKING:
     from kdbench import DatasetInfo
 
@@ -61,13 +63,7 @@ class CausalTransformer(nn.Module):
         self.fc = nn.Linear(width, vocabulary)
         for parameter in (self.tokens.weight, self.positions):
             nn.init.normal_(parameter, std=0.02)
-        parts = ("query", "key", "value")
-        self.feature_layers = (
-            {f"stage{n + 1}": f"blocks.{n}" for n in range(layers)}
-            | {f"{part}{n + 1}": f"blocks.{n}.{part}" for n in range(layers) for part in parts}
-            | {part: f"blocks.{layers - 1}.{part}" for part in parts}
-            | {"embeddings": "embeddings", "penultimate": "fc:input"}
-        )
+        self.feature_layers = transformer_layers(layers, "blocks.{}", "blocks.{}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the token after each, (N, L, V)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from kdbench_models.transformer_layers import transformer_layers
 from kdbench_text.models import MaskedMean, buckets_of
 from kdbench_text.tokens import PADDING
 
@@ -60,13 +61,7 @@ class TextEncoder(nn.Module):
             nn.init.normal_(parameter, std=0.1)
         with torch.no_grad():
             self.tokens.weight[PADDING] = 0
-        parts = ("query", "key", "value")
-        self.feature_layers = (
-            {f"stage{n + 1}": f"blocks.{n}" for n in range(layers)}
-            | {f"{part}{n + 1}": f"blocks.{n}.{part}" for n in range(layers) for part in parts}
-            | {part: f"blocks.{layers - 1}.{part}" for part in parts}
-            | {"embeddings": "embeddings", "penultimate": "fc:input"}
-        )
+        self.feature_layers = transformer_layers(layers, "blocks.{}", "blocks.{}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (N, C)."""

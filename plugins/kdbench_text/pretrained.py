@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from kdbench_models.transformer_layers import transformer_layers
 from kdbench_text.models import MaskedMean
 from kdbench_text.sentences import minilm_directory, pretrained
 from kdbench_text.tokens import PADDING
@@ -30,13 +31,9 @@ class MiniLm(nn.Module):
         self.mean = MaskedMean()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.fc = nn.Linear(config.hidden_size, classes)
-        layers, parts = config.num_hidden_layers, ("query", "key", "value")
-        attention = {n: f"encoder.encoder.layer.{n}.attention.self" for n in range(layers)}
-        self.feature_layers = (
-            {f"stage{n + 1}": f"encoder.encoder.layer.{n}" for n in range(layers)}
-            | {f"{part}{n + 1}": f"{attention[n]}.{part}" for n in range(layers) for part in parts}
-            | {part: f"{attention[layers - 1]}.{part}" for part in parts}
-            | {"embeddings": "encoder.embeddings", "penultimate": "fc:input"}
+        block = "encoder.encoder.layer.{}"
+        self.feature_layers = transformer_layers(
+            config.num_hidden_layers, block, f"{block}.attention.self", "encoder.embeddings"
         )
 
     def forward(self, x: Tensor) -> Tensor:
