@@ -24,8 +24,9 @@ LENGTH, MAX_TOKENS = 32, 48
 def ranking(subjects: Sequence[str]) -> kdbench.Data:
     """Questions of these lists: views words (N, 32), ngrams (N, 63) and minilm (N, 384), targets minilm of the answer.
 
-    The first accepted answer is the one that is embedded. Items of one label have an accepted answer in common. The
-    candidates of a question are the answers of all questions of its split.
+    The first accepted answer is the one that is embedded. Items of one label have an accepted answer in common, and are
+    in one split: the lists ask for some answers twice in almost the same words. The candidates of a question are the
+    answers of all questions of its split.
     """
     directory, model = kdbench.source_path(TRIVIA) / LISTS, minilm_directory()
 
@@ -55,6 +56,7 @@ def as_data(arrays: dict[str, Any]) -> kdbench.Data:
         (),
         task="retrieval",
         targets=arrays["targets"],
+        groups=arrays["labels"],
         preprocess="none",
         source=f"{TRIVIA}, embedded by {MINILM}",
         licence=TRIVIA.licence,
