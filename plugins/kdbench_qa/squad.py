@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import kdbench
 from kdbench_data import places
@@ -17,15 +19,16 @@ from kdbench_qa.windows import STRIDE, holds, rows, starts
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
 CONTEXT_LENGTH = 384
-OPTIONS = ("length", "long", "stride")
+OPTIONS = ("length", "long", "stride", "unanswerable")
 LONG = ("window", "refuse", "drop")
+UNANSWERABLE = ("refuse", "drop")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """A question and its text; `answers` are the accepted ones, the first is the one that is learnt.
 
-    `spans` are the places of the context's tokens, as offsets of characters.
+    `spans` (T, 2) are the places of the context's tokens, as offsets of characters; all questions of a text share them.
     """
 
     name: str
@@ -33,7 +36,7 @@ class Example:
     question: str
     context: str
     answers: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
+    spans: NDArray[np.int32]
     first: int
     last: int
 
@@ -45,12 +48,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Options:
-    """What a scheme's argument says: `length` and `stride` are numbers of tokens, `long` is one of LONG."""
+    """What a scheme's argument says: `length` and `stride` are numbers of tokens, `long` is one of LONG.
+
+    `unanswerable`, one of UNANSWERABLE, is what becomes of questions without an answer.
+    """
 
     path: Path
     length: int
     long: str
     stride: int
+    unanswerable: str
 
 
 def squad(argument: str) -> kdbench.Data:
@@ -59,7 +66,8 @@ def squad(argument: str) -> kdbench.Data:
     Of a directory `train*.json` are the train split, `dev*.json` the test split. Tokens are words and signs, hashed
     (kdbench_text). A text of more than `length` tokens becomes windows, `stride` tokens from the beginning of one to
     that of the next (kdbench_qa.windows), which are scored together; with long=refuse it is refused by its question's
-    id, with long=drop left out, in every split. It is never cut short, for where to cut would tell of the answer.
+    id, with long=drop left out, in every split. It is never cut short, for where to cut would tell of the answer. A
+    question that SQuAD 2.0 says cannot be answered is refused by its id, with unanswerable=drop left out.
 
     Raises: DataNotAvailable, InvalidParameter; InvalidData naming the file and the question.
     """
@@ -110,7 +118,7 @@ def examples_of(argument: str) -> tuple[list[Example], list[str] | None]:
     examples: list[Example] = []
     splits: list[str] = []
     for file, split in files.items():
-        for example in read_file(file):
+        for example in read_file(file, options.unanswerable):
             if len(example.spans) > length:
                 if options.long == "drop":
                     continue
@@ -139,32 +147,43 @@ def _check_long(file: Path, example: Example, options: Options) -> None:
         )
 
 
-def read_file(file: Path) -> list[Example]:
+def read_file(file: Path, unanswerable: str = "refuse") -> list[Example]:
     """The questions of one file. Raises: InvalidData naming the question for an answer that is not where it is said."""
+    state = file.stat()
+    return list(_read_file(file, unanswerable, (state.st_mtime_ns, state.st_size)))
+
+
+@lru_cache(maxsize=2)  # train and dev: the dataset and each of its metrics ask for them
+def _read_file(file: Path, unanswerable: str, state: tuple[int, int]) -> tuple[Example, ...]:
     try:
         content = json.loads(file.read_bytes())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise kdbench.InvalidData(f"{file} is not JSON", str(error), "fetch it again") from error
+    examples: list[Example] = []
     try:
-        return [
-            _example(file, str(article.get("title", number)), paragraph["context"], question)
-            for number, article in enumerate(content["data"])
-            for paragraph in article["paragraphs"]
-            for question in paragraph["qas"]
-        ]
+        for number, article in enumerate(content["data"]):
+            for paragraph in article["paragraphs"]:
+                context = paragraph["context"]
+                spans = np.array([match.span() for match in TOKEN.finditer(context)], dtype=np.int32).reshape(-1, 2)
+                examples += [
+                    _example(file, str(article.get("title", number)), context, spans, question)
+                    for question in paragraph["qas"]
+                    if question["answers"] or unanswerable == "refuse"
+                ]
     except (KeyError, TypeError, AttributeError) as error:
         raise kdbench.InvalidData(
             f"{file} is not of SQuAD's form", f"{type(error).__name__}: {error}",
             "data: [{title, paragraphs: [{context, qas: [{id, question, answers: [{text, answer_start}]}]}]}]",
         ) from error  # fmt: skip
+    return tuple(examples)
 
 
-def _example(file: Path, title: str, context: str, question: dict[str, Any]) -> Example:
+def _example(file: Path, title: str, context: str, spans: NDArray[np.int32], question: dict[str, Any]) -> Example:
     name, answers = question["id"], question["answers"]
     if not answers:
         raise kdbench.InvalidData(
             f"{file}: question {name!r} has no answer", "of SQuAD 2.0 only what can be answered can be learnt here",
-            "remove it, or use version 1.1",
+            f"squad:{file}?unanswerable=drop leaves such questions out",
         )  # fmt: skip
     for answer in answers:
         start, text = answer["answer_start"], answer["text"]
@@ -174,9 +193,8 @@ def _example(file: Path, title: str, context: str, question: dict[str, Any]) -> 
                 f"{text!r} at {start}; the text has {context[max(0, start) :][: len(text)]!r} there",
                 "correct answer_start, or remove the question",
             )
-    spans = tuple(match.span() for match in TOKEN.finditer(context))
     start, end = answers[0]["answer_start"], answers[0]["answer_start"] + len(answers[0]["text"])
-    inside = [place for place, (one, other) in enumerate(spans) if one < end and other > start]
+    inside = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start)).tolist()
     if not inside:
         raise kdbench.InvalidData(f"{file}: the answer of question {name!r} has no word or sign", fix="remove it")
     texts = tuple(answer["text"] for answer in answers)
@@ -191,6 +209,10 @@ def read_options(argument: str) -> Options:
     length, long = _tokens(argument, chosen, "length", CONTEXT_LENGTH), chosen.get("long", LONG[0])
     if long not in LONG:
         raise kdbench.InvalidParameter(f"dataset 'squad:{argument}': long={long} is none of {', '.join(LONG)}")
+    if (unanswerable := chosen.get("unanswerable", UNANSWERABLE[0])) not in UNANSWERABLE:
+        raise kdbench.InvalidParameter(
+            f"dataset 'squad:{argument}': unanswerable={unanswerable} is none of {', '.join(UNANSWERABLE)}"
+        )
     stride = _tokens(argument, chosen, "stride", min(STRIDE, max(1, length // 3)))
     if "stride" in chosen and long != "window":
         raise kdbench.InvalidParameter(
@@ -204,7 +226,7 @@ def read_options(argument: str) -> Options:
             f"each would begin {stride} tokens after the one before, and has {length}",
             f"give a stride of less than {length}, or a greater length",
         )
-    return Options(places.existing(path, "squad"), length, long, stride)
+    return Options(places.existing(path, "squad"), length, long, stride, unanswerable)
 
 
 def _tokens(argument: str, chosen: dict[str, str], option: str, default: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,33 @@ def test_what_does_not_fit_is_refused_by_file_and_question(tmp_path, change, mes
     content[0]["paragraphs"][0]["qas"][0] |= change
     with pytest.raises(kdbench.InvalidData, match=message):
         squad(write(tmp_path / "bad.json", content))
+
+
+def test_questions_of_version_2_without_an_answer_are_left_out_where_that_is_asked_for(tmp_path):
+    content = articles(0, 6)
+    for article in content[:2]:
+        article["paragraphs"][0]["qas"][1] |= {"is_impossible": True, "answers": [], "plausible_answers": []}
+    path = write(tmp_path / "v2.json", content)
+    with pytest.raises(kdbench.InvalidData, match=r"question '0-b' has no answer[\s\S]*unanswerable=drop leaves"):
+        squad(f"{path}?length=24")
+    kept = examples_of(f"{path}?length=24&unanswerable=drop")[0]
+    assert [example.name for example in kept] == ["0-a", "1-a", *(f"{n}-{q}" for n in range(2, 6) for q in "ab")]
+    assert len(squad(f"{path}?length=24&unanswerable=drop").labels) == len(kept)
+    with pytest.raises(kdbench.InvalidParameter, match="unanswerable=maybe is none of refuse, drop"):
+        squad(f"{path}?unanswerable=maybe")
+
+
+def test_a_file_is_read_once_and_again_when_it_has_changed(file, monkeypatch):
+    parsed = []
+    monkeypatch.setattr("kdbench_qa.squad.json.loads", lambda text: parsed.append(text) or json.JSONDecoder().decode(
+        text.decode()))  # fmt: skip
+    first, again = examples_of(file)[0], examples_of(f"{file}?length=100")[0]
+    assert first == again
+    assert len(parsed) == 1
+    assert first[0].spans is first[1].spans, "questions of one text share its tokens"
+    write(Path(file), articles(0, 41))
+    assert len(examples_of(file)[0]) == len(first) + 2
+    assert len(parsed) == 2
 
 
 def test_files_and_options_that_cannot_be_read_are_refused(tmp_path, file):

@@ -129,4 +129,3 @@ def test_students_that_read_words_learn_to_find_answers(tmp_path_factory, method
     assert record.teacher_metrics["precision_at_1"] == 1
     candidates = COLOURS * ANIMALS // 5
     assert record.metrics["mrr"] > 3 * np.mean(1 / np.arange(1, candidates + 1))
-
