@@ -97,10 +97,31 @@ class TestImageFolder:
             image_folder(str(tmp_path))
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(kdbench.InvalidData, match="has no pictures"):
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)has no pictures.*/train/CLASS/\*\.png.*known suffixes"):
             image_folder(str(tmp_path))
         with pytest.raises(kdbench.DataNotAvailable, match="is not on this machine"):
             image_folder(str(tmp_path / "absent"))
+
+    @pytest.mark.parametrize("part", ["train", "val", "test"])
+    def test_a_split_whose_pictures_have_no_class_is_not_drawn_from_another(self, tmp_path, part):
+        loose = {f"{part}/{number}.JPEG": pixels(4, 4) for number in range(3)}
+        classes = {f"{one}/{name}/1.png": pixels(4, 4) for one in {"train", "val", "test"} - {part} for name in "ab"}
+        write_folder(tmp_path, loose | classes)
+        (tmp_path / part / "notes.txt").write_text("not a picture")
+        message = rf"(?s)in class directories of \S+/{part}\n.*directory: 3\n.*move every picture to \S+/{part}/CLASS"
+        with pytest.raises(kdbench.InvalidData, match=message):
+            image_folder(str(tmp_path))
+
+    def test_a_split_directory_of_empty_classes_is_named(self, tmp_path):
+        write_folder(tmp_path, {f"train/{name}/1.png": pixels(4, 4) for name in "ab"})
+        (tmp_path / "test/a").mkdir(parents=True)
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)no pictures in class directories of \S+/test\n.*: 0\n"):
+            image_folder(str(tmp_path))
+
+    def test_pictures_without_any_class_are_counted(self, tmp_path):
+        write_folder(tmp_path, {"1.png": pixels(4, 4), "2.png": pixels(4, 4)})
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)has no pictures.*without a class directory: 2\n"):
+            image_folder(str(tmp_path))
 
     def test_two_directories_for_one_split(self, tmp_path):
         write_folder(tmp_path, {"val/a/1.png": pixels(4, 4), "validation/a/1.png": pixels(4, 4)})
