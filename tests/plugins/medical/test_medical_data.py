@@ -81,8 +81,9 @@ class TestMedMNIST:
         ("changes", "message"),
         [
             ({"val_labels": np.array([[0], [1], [2], [9], [0], [1]])}, r"bloodmnist.npz: val_labels, row 3, is not in"),
+            ({"val_images": np.zeros((6, 64, 64, 3), np.uint8)}, r"(?s)bloodmnist.npz: .*val_images \(6, 64, 64, 3\)"),
             ({"test_labels": np.zeros((8, 1))}, "bloodmnist.npz: test_labels holds float64"),
-            ({"test_labels": np.zeros((3, 1), np.uint8)}, r"test_labels has shape \(3,\) for 8 items"),
+            ({"test_labels": np.zeros((3, 1), np.uint8)}, r"bloodmnist.npz: test_labels has shape \(3,\) for 8 items"),
         ],
     )
     def test_labels_that_cannot_be_are_named_by_array_and_row(self, tmp_path, changes, message):
@@ -90,12 +91,38 @@ class TestMedMNIST:
         with pytest.raises(kdbench.InvalidData, match=message):
             medmnist.read("bloodmnist", path)
 
+    @pytest.mark.parametrize(
+        ("lost", "message"),
+        [
+            (("test_images", "test_labels"), r"bloodmnist.npz lacks test_images, test_labels\n"),
+            (("val_images", "val_labels"), r"bloodmnist.npz lacks val_images, val_labels\n"),
+            (("train_images", "train_labels"), r"bloodmnist.npz lacks train_images, train_labels\n"),
+            (("val_labels",), r"bloodmnist.npz lacks val_labels\n"),
+        ],
+    )
+    def test_a_split_that_the_file_lacks_is_not_drawn_from_another(self, tmp_path, lost, message):
+        path, arrays = write_set(tmp_path / "bloodmnist.npz", of_classes(8))
+        np.savez(path, **{key: array for key, array in arrays.items() if key not in lost})
+        with pytest.raises(kdbench.InvalidData, match=rf"(?s){message}.*its arrays: .*fetch it again"):
+            medmnist.read("bloodmnist", path)
+
+    def test_an_archive_of_another_layout_is_not_the_set(self, tmp_path):
+        np.savez(tmp_path / "bloodmnist.npz", x=np.zeros((8, 28, 28, 3), np.uint8), y=np.arange(8))
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)bloodmnist.npz lacks train_images, .*its arrays: x, y"):
+            medmnist.read("bloodmnist", tmp_path / "bloodmnist.npz")
+
     def test_a_finding_that_is_neither_0_nor_1_is_named(self, tmp_path):
         wrong = of_findings(8)
         wrong[5, 2] = 3
         path, _ = write_set(tmp_path / "chestmnist.npz", of_findings, colour=False, test_labels=wrong)
         with pytest.raises(kdbench.InvalidData, match=r"chestmnist.npz: test_labels, row 5, is not in"):
             medmnist.read("chestmnist", path)
+
+    def test_a_split_with_fewer_findings_is_named(self, tmp_path):
+        path, _ = write_set(tmp_path / "chestmnist.npz", of_findings, colour=False, val_labels=of_findings(6)[:, 1:])
+        for read in (lambda: medmnist.read("chestmnist", path), lambda: npz_multilabel(str(path))):
+            with pytest.raises(kdbench.InvalidData, match=r"chestmnist.npz: val_labels has 13 labels an item, not 14"):
+                read()
 
     def test_a_damaged_archive_is_named(self, tmp_path):
         path, _ = write_set(tmp_path / "bloodmnist.npz", of_classes(8))
