@@ -12,6 +12,7 @@ import numpy as np
 import kdbench
 from kdbench_data import places
 from kdbench_data.folders import SPLITS
+from kdbench_data.rows import locator
 from kdbench_data.tables import encode_labels
 
 
@@ -22,7 +23,7 @@ def npz(argument: str) -> kdbench.Data:
     (N,) or (N, 1); several columns are for `npz-multilabel:FILE`.
     Raises: DataNotAvailable, InvalidData.
     """
-    return read_npz(f"npz:{argument}", places.existing(argument, "npz"))
+    return read_npz(places.existing(argument, "npz"))
 
 
 def npz_multilabel(argument: str) -> kdbench.Data:
@@ -30,43 +31,59 @@ def npz_multilabel(argument: str) -> kdbench.Data:
 
     Raises: DataNotAvailable, InvalidData.
     """
-    return read_npz(f"npz-multilabel:{argument}", places.existing(argument, "npz-multilabel"), multilabel=True)
+    return read_npz(places.existing(argument, "npz-multilabel"), multilabel=True)
 
 
-def read_npz(name: str, path: Path, *, classes: Sequence[str] | None = None, multilabel: bool = False) -> kdbench.Data:
-    """The dataset `name` from a file. With `classes` its labels are their indices; else they are told by the labels.
+def read_npz(
+    path: Path, *, classes: Sequence[str] | None = None, multilabel: bool = False, needed: Sequence[str] = ()
+) -> kdbench.Data:
+    """The dataset of a file.
 
-    Raises: InvalidData, naming the file, the array and the row.
+    Args:
+        path: the file.
+        classes: what its labels are the indices of; told by the labels themselves where it is not given.
+        multilabel: labels are (N, C) of 0 and 1.
+        needed: splits (`train`, `val`, `test`) that the file has to hold, images and labels.
+
+    Raises: InvalidData, naming the file, the array and the row, from 0.
     """
     try:
         with np.lib.npyio.NpzFile(path, allow_pickle=False) as archive:
             arrays = dict(archive.items())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise kdbench.InvalidData(f"{path} is not a NumPy archive that can be read", str(error)) from error
+    missing = [key for part in needed for key in (f"{part}_images", f"{part}_labels") if key not in arrays]
+    if missing:
+        raise kdbench.InvalidData(
+            f"{path} lacks {', '.join(missing)}",
+            f"{_named(arrays)}; a split that is missing is not drawn from the others",
+            "remove the file and fetch it again",
+        )
     parts = {part: split for part, split in SPLITS.items() if f"{part}_images" in arrays}
     if parts:
         inputs = [arrays[f"{part}_images"] for part in parts]
         keys = [f"{part}_labels" for part in parts]
         if len({array.shape[1:] for array in inputs}) > 1:
-            raise kdbench.InvalidData(f"dataset {name!r}: the images of its splits differ in shape")
+            shapes = [f"{part}_images {array.shape}" for part, array in zip(parts, inputs, strict=True)]
+            raise kdbench.InvalidData(f"{path}: the images of its splits differ in shape", ", ".join(shapes))
         values, split = np.concatenate(inputs), np.repeat(list(parts.values()), list(map(len, inputs)))
     elif "x" in arrays:
         inputs, keys, values, split = [arrays["x"]], ["y"], arrays["x"], None
     else:
         raise kdbench.InvalidData(
-            f"dataset {name!r} has neither 'train_images' nor 'x'",
-            f"its arrays: {', '.join(sorted(arrays)) or 'none'}",
+            f"{path} has neither 'train_images' nor 'x'",
+            _named(arrays),
             "save with numpy.savez(FILE, x=inputs, y=labels)",
         )
     labels = [
-        (_columns if multilabel else _labels)(name, arrays, key, len(array))
+        (_columns if multilabel else _labels)(path, arrays, key, len(array))
         for key, array in zip(keys, inputs, strict=True)
     ]
     if classes is not None:
         limit = 2 if multilabel else len(classes)
         for key, part in zip(keys, labels, strict=True):
             _check_listed(path, key, part, limit)
-    indices, names = _encoded(name, np.concatenate(labels), classes, multilabel)
+    indices, names = _encoded(path, keys, labels, classes, multilabel)
     image = values.dtype == np.uint8 and values.ndim in {3, 4}
     if image and values.ndim == 4:
         values = values.transpose(0, 3, 1, 2)
@@ -82,14 +99,21 @@ def read_npz(name: str, path: Path, *, classes: Sequence[str] | None = None, mul
 
 
 def _encoded(
-    name: str, labels: np.ndarray, classes: Sequence[str] | None, multilabel: bool
+    path: Path, keys: Sequence[str], labels: Sequence[np.ndarray], classes: Sequence[str] | None, multilabel: bool
 ) -> tuple[np.ndarray, list[str]]:
     if classes is None and not multilabel:
-        return encode_labels(name, labels)
-    names = list(classes) if classes is not None else [str(number) for number in range(labels.shape[1])]
-    if multilabel and labels.shape[1] != len(names):
-        raise kdbench.InvalidData(f"dataset {name!r} has {labels.shape[1]} labels an item, not {len(names)}")
-    return labels.astype(np.int64), names
+        locate = locator([len(part) for part in labels])
+
+        def where(row: int) -> str:
+            part, row_there = locate(row)
+            return f"{keys[part]}, row {row_there}"
+
+        return encode_labels(f"npz:{path}", np.concatenate(labels), where)
+    names = list(classes) if classes is not None else [str(number) for number in range(labels[0].shape[1])]
+    for key, part in zip(keys, labels, strict=True):
+        if multilabel and part.shape[1] != len(names):
+            raise kdbench.InvalidData(f"{path}: {key} has {part.shape[1]} labels an item, not {len(names)}")
+    return np.concatenate(labels).astype(np.int64), names
 
 
 def _check_listed(path: Path, key: str, labels: np.ndarray, limit: int) -> None:
@@ -104,30 +128,34 @@ def _check_listed(path: Path, key: str, labels: np.ndarray, limit: int) -> None:
         )
 
 
-def _array(name: str, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+def _named(arrays: dict[str, np.ndarray]) -> str:
+    return f"its arrays: {', '.join(sorted(arrays)) or 'none'}"
+
+
+def _array(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in arrays:
-        raise kdbench.InvalidData(f"dataset {name!r} has no array {key!r}", f"its arrays: {', '.join(sorted(arrays))}")
+        raise kdbench.InvalidData(f"{path} has no array {key!r}", _named(arrays))
     return arrays[key]
 
 
-def _labels(name: str, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
-    labels = _array(name, arrays, key)
+def _labels(path: Path, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
+    labels = _array(path, arrays, key)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (items,):
         several = labels.ndim == 2 and len(labels) == items
         raise kdbench.InvalidData(
-            f"dataset {name!r}: {key} has shape {labels.shape} for {items} items",
+            f"{path}: {key} has shape {labels.shape} for {items} items",
             "one class per item is needed",
-            f"for several labels an item: npz-multilabel:{name.partition(':')[2]}" if several else "",
+            f"for several labels an item: npz-multilabel:{path}" if several else "",
         )
     return labels
 
 
-def _columns(name: str, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
-    labels = _array(name, arrays, key)
+def _columns(path: Path, arrays: dict[str, np.ndarray], key: str, items: int) -> np.ndarray:
+    labels = _array(path, arrays, key)
     if labels.ndim != 2 or len(labels) != items:
         raise kdbench.InvalidData(
-            f"dataset {name!r}: {key} has shape {labels.shape} for {items} items", "one column per label is needed"
+            f"{path}: {key} has shape {labels.shape} for {items} items", "one column per label is needed"
         )
     return labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ import kdbench
 from kdbench_data import INSTALL_HUB, memory, pictures, places
 from kdbench_data.decoding import Opened, stamps
 from kdbench_data.folders import SPLITS
+from kdbench_data.rows import locator
 
 OPTIONS = ("label", "image", "size")
 LABELS = ("label", "labels", "fine_label", "target", "class", "y")
+
+Where = Callable[[int], str]
+"""What to call a row of the whole table: the file that it came from, and its row there, from 0."""
 
 
 def parquet(argument: str) -> kdbench.Data:
@@ -26,15 +31,15 @@ def parquet(argument: str) -> kdbench.Data:
     Files whose names begin with train, validation, val or test make the official split. The label column is `label`
     unless it is named (or another usual name); labels are class indices or names. A column of pictures (bytes, or
     structs with `bytes` or `path`) makes an image dataset; otherwise every other column must be numeric.
-    Raises: DataNotAvailable, InvalidData, InvalidParameter.
+    Raises: DataNotAvailable; InvalidParameter; InvalidData, naming the file and its row, from 0.
     """
     path, chosen = places.options(argument, "parquet", OPTIONS)
     name = f"parquet:{argument}"
     size = places.size_option(chosen, name)
     root = places.existing(path, "parquet")
-    table, split = _read(name, root)
+    table, split, where = _read(name, root)
     label = _label_column(name, table, chosen.get("label"))
-    labels, classes = encode_labels(name, table[label])
+    labels, classes = encode_labels(name, table[label], where)
     image = chosen.get("image") or next(
         (column for column in table if column != label and _picture_bytes(table[column].iloc[0], root) is not None),
         None,
@@ -42,10 +47,10 @@ def parquet(argument: str) -> kdbench.Data:
     if image is not None and image not in table:
         raise kdbench.InvalidData(f"dataset {name!r} has no column {image!r}", fix=_columns(table))
     if image is not None:
-        opened = _opened(name, table[image], root)
+        opened = _opened(name, table[image], root, where)
         inputs = pictures.stack(name, opened, size, lambda: [image, _stamps(name, table[image], root)])
     else:
-        inputs = _numbers(name, table.drop(columns=label))
+        inputs = _numbers(name, table.drop(columns=label), where)
     return kdbench.Data(
         inputs,
         labels,
@@ -57,12 +62,13 @@ def parquet(argument: str) -> kdbench.Data:
     )
 
 
-def encode_labels(name: str, values: Any) -> tuple[np.ndarray, list[str]]:
+def encode_labels(name: str, values: Any, where: Where = "item {}".format) -> tuple[np.ndarray, list[str]]:
     """Class indices and class names of a column of integers, booleans or strings. Raises: InvalidData."""
     column = pd.Series(values)
     if column.isna().any():
         raise kdbench.InvalidData(
-            f"dataset {name!r}: item {int(np.flatnonzero(column.isna())[0])} has no label", fix="drop items without one"
+            f"dataset {name!r}: {where(int(np.flatnonzero(column.isna())[0]))} has no label",
+            fix="drop items without one",
         )
     if pd.api.types.is_float_dtype(column):
         raise kdbench.InvalidData(
@@ -81,7 +87,7 @@ def _files(name: str, root: Path) -> list[Path]:
     return files
 
 
-def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None]:
+def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None, Where]:
     files = _files(name, root)
     stored, room = sum(file.stat().st_size for file in files), memory.available_bytes()
     if room is not None and stored > room:
@@ -107,16 +113,21 @@ def _read(name: str, root: Path) -> tuple[pd.DataFrame, np.ndarray | None]:
     table = pd.concat(frames, ignore_index=True)
     if not len(table):
         raise kdbench.InvalidData(f"dataset {name!r} has no rows")
-    official = np.array(splits)
+    locate, official = locator([len(frame) for frame in frames]), np.array(splits)
+
+    def where(row: int) -> str:
+        part, row_there = locate(row)
+        return f"{files[part]}, row {row_there}"
+
     if len(files) == 1 or not official.astype(bool).any():
-        return table, None
+        return table, None, where
     if not official.astype(bool).all():
         raise kdbench.InvalidData(
             f"dataset {name!r}: some of its files name their split and some do not",
             ", ".join(file.name for file in files[:5]),
             "let every file begin with train, validation or test, or none",
         )
-    return table, official
+    return table, official, where
 
 
 def _label_column(name: str, table: pd.DataFrame, chosen: str | None) -> str:
@@ -142,18 +153,18 @@ def _picture_bytes(cell: Any, root: Path) -> bytes | Path | None:
     return None
 
 
-def _opened(name: str, column: pd.Series, root: Path) -> list[Opened]:
+def _opened(name: str, column: pd.Series, root: Path, where: Where) -> list[Opened]:
     opened = []
     for row, cell in enumerate(column):
         picture = _picture_bytes(cell, root)
         if picture is None:
             raise kdbench.InvalidData(
-                f"dataset {name!r}: row {row} of column {column.name!r} holds no picture",
+                f"dataset {name!r}: {where(row)}, column {column.name!r} holds no picture",
                 f"it is {type(cell).__name__}",
                 "bytes of a picture file, or a struct of bytes and path",
             )
         file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        opened.append((f"row {row}", partial(Image.open, file)))
+        opened.append((where(row), partial(Image.open, file)))
     return opened
 
 
@@ -163,7 +174,7 @@ def _stamps(name: str, column: pd.Series, root: Path) -> str:
     return stamps([*_files(name, root), *(file for file in named if isinstance(file, Path))])
 
 
-def _numbers(name: str, table: pd.DataFrame) -> np.ndarray:
+def _numbers(name: str, table: pd.DataFrame, where: Where) -> np.ndarray:
     if table.shape[1] == 0:
         raise kdbench.InvalidData(f"dataset {name!r} has no column beside its label")
     for column in table:
@@ -173,4 +184,13 @@ def _numbers(name: str, table: pd.DataFrame) -> np.ndarray:
                 f"it is {table[column].dtype}",
                 "encode it as numbers, or drop it",
             )
-    return table.to_numpy(dtype=np.float64)
+    numbers = table.to_numpy(dtype=np.float64)
+    wrong = np.argwhere(~np.isfinite(numbers))
+    if len(wrong):
+        row, column = wrong[0]
+        raise kdbench.InvalidData(
+            f"dataset {name!r}: {where(row)}, column {str(table.columns[column])!r} is {numbers[row, column]}",
+            "a finite number is needed",
+            "impute it or drop the row",
+        )
+    return numbers

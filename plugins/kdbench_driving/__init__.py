@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 
 import kdbench
 
 ARCHIVE = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
-FIX = (
-    "for part in Final_Training_Images Final_Test_Images Final_Test_GT; do "
-    f"curl -fLO {ARCHIVE}/GTSRB_$part.zip && unzip -q GTSRB_$part.zip -d data/gtsrb; done"
-)
+PARTS = ("Final_Training_Images", "Final_Test_Images", "Final_Test_GT")
+
+
+def fetch_command(parts: Sequence[str] = PARTS, directory: str = "data/gtsrb") -> str:
+    """What gets the benchmark's archives, GTSRB_PART.zip; it stops at one that fails."""
+    return (
+        f"for part in {' '.join(parts)}; do curl -fLO {ARCHIVE}/GTSRB_$part.zip "
+        f"&& unzip -q GTSRB_$part.zip -d {shlex.quote(directory)} || break; done"
+    )
+
+
+FIX = fetch_command()
 LICENCE = "free for research with citation (Stallkamp et al., 2012); read the benchmark's own terms"
 METHODS = ("scratch", "label_smoothing", "kd", "logit_mse", "dkd", "fitnet")
 PAIR = {"dataset": "gtsrb", "teacher": "resnet20", "student": "resnet8"}

@@ -8,6 +8,7 @@ car passes it, so its frames are near-copies and stay on one side of every split
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from PIL import Image
 
 import kdbench
 from kdbench_data import places
-from kdbench_driving import FIX, LICENCE
+from kdbench_driving import FIX, LICENCE, fetch_command
 
 COLUMNS = ("Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
 SIZE = 32
+CLASSES = 43
 TRAIN = ("", "Final_Training/Images", "GTSRB/Final_Training/Images", "GTSRB/Training", "Training")
 TEST = ("Final_Test/Images", "GTSRB/Final_Test/Images", "Test")
 TEST_TABLE = "GT-final_test.csv"
@@ -44,10 +46,10 @@ class Sign:
 def gtsrb(argument: str | None = None) -> kdbench.Data:
     """`gtsrb`, the benchmark itself, or `gtsrb:DIR[?size=PIXELS]`, any files in its format; Stallkamp et al. (2012).
 
-    The benchmark is (51839, 3, 32, 32) uint8 of 43 classes, with its official test split.
+    The benchmark is (51839, 3, 32, 32) uint8 of 43 classes, with its official test split, and is refused without.
     DIR holds the class folders, or `Final_Training/Images`, `GTSRB/Final_Training/Images` or `GTSRB/Training` with
     them; test pictures lie in `Final_Test/Images`, `GTSRB/Final_Test/Images` or `Test`, and `GT-final_test.csv` there
-    or in DIR makes them the official test split.
+    or in DIR makes them the official test split; other files are split by track.
     Raises: DataNotAvailable, InvalidData, InvalidParameter.
     """
     if argument is not None:
@@ -59,7 +61,35 @@ def gtsrb(argument: str | None = None) -> kdbench.Data:
         raise kdbench.DataNotAvailable(
             "dataset 'gtsrb' is not on this machine", f"looked in {', '.join(map(str, looked))}", FIX
         )
+    _check_benchmark(root)
     return read(root, SIZE)
+
+
+def _check_benchmark(root: Path) -> None:
+    """All 43 classes and the official test split: its published figures are of nothing else.
+
+    Raises: DataNotAvailable, naming the archives that are missing; InvalidData for other classes.
+    """
+    top, folders = _class_folders(root)
+    numbers = [_class_number(folder) for folder in folders]
+    if sorted(numbers) != list(range(CLASSES)):
+        missing = [str(number) for number in range(CLASSES) if number not in numbers]
+        strange = [
+            folder.name for at, folder in enumerate(folders) if numbers[at] >= CLASSES or numbers[at] in numbers[:at]
+        ]
+        raise kdbench.InvalidData(
+            f"{top} does not hold the {CLASSES} classes of 'gtsrb', 0 to {CLASSES - 1}",
+            f"missing: {', '.join(missing) or 'none'}; not of the benchmark: {', '.join(strange) or 'none'}",
+            f"signs of your own: gtsrb:{root}; the benchmark: {fetch_command(['Final_Training_Images'], str(root))}",
+        )
+    there = {"Final_Test_Images": _test_folders(root), "Final_Test_GT": [*filter(Path.is_file, _test_tables(root))]}
+    lacking = [part for part, found in there.items() if not found]
+    if lacking:
+        raise kdbench.DataNotAvailable(
+            f"dataset 'gtsrb' lacks its official test split in {root}",
+            f"missing: {', '.join(f'GTSRB_{part}.zip' for part in lacking)}; gtsrb:{root} splits the rest by track",
+            fetch_command(lacking, str(root)),
+        )
 
 
 def read(root: Path, size: int) -> kdbench.Data:
@@ -110,10 +140,9 @@ def _table_of(folder: Path) -> Path:
 
 def _test_table(root: Path) -> tuple[Path, Path] | None:
     """The table of the test split and the folder of its pictures."""
-    folders = [root / place for place in TEST if (root / place).is_dir()]
+    folders, tables = _test_folders(root), _test_tables(root)
     if not folders:
         return None
-    tables = [place / TEST_TABLE for place in (folders[0], root, root / "GTSRB")]
     table = next((one for one in tables if one.is_file()), None)
     if table is None:
         raise kdbench.InvalidData(
@@ -122,6 +151,15 @@ def _test_table(root: Path) -> tuple[Path, Path] | None:
             "get the benchmark's GTSRB_Final_Test_GT.zip, or remove the folder",
         )
     return table, folders[0]
+
+
+def _test_folders(root: Path) -> list[Path]:
+    return [root / place for place in TEST if (root / place).is_dir()]
+
+
+def _test_tables(root: Path) -> list[Path]:
+    """Where the table may be: with the pictures, or where its own archive was unpacked."""
+    return [place / TEST_TABLE for place in (*_test_folders(root)[:1], root, root / "GTSRB")]
 
 
 def _training_signs(folder: Path, label: int) -> Iterator[Sign]:
@@ -143,7 +181,10 @@ def _training_signs(folder: Path, label: int) -> Iterator[Sign]:
 
 def _test_signs(table: Path, folder: Path, classes: list[str]) -> Iterator[Sign]:
     numbers = {_class_number(Path(name)): label for label, name in enumerate(classes)}
-    for place, row in _rows(table):
+    rows = list(_rows(table))
+    if not rows:
+        raise kdbench.InvalidData(f"{table} has no rows", "it is the table of the test split", "fetch it again")
+    for place, row in rows:
         number = _number(place, row, "ClassId")
         if number not in numbers:
             raise kdbench.InvalidData(
@@ -161,23 +202,37 @@ def _class_number(folder: Path) -> int:
 
 def _rows(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row with its place, `FILE, row N`; the heading is row 1."""
+    reader = csv.DictReader(io.StringIO(_text(table), newline=""), delimiter=";")
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, delimiter=";")
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise kdbench.InvalidData(
-                    f"{table} has no column {missing[0]!r}",
-                    f"row 1 has: {', '.join(reader.fieldnames or ()) or 'nothing'}",
-                    f"the columns are {';'.join(COLUMNS)}",
-                )
-            rows = [(f"{table}, row {reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise kdbench.InvalidData(f"{table} cannot be read", str(error), "fetch it again") from error
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise kdbench.InvalidData(
+                f"{table} has no column {missing[0]!r}",
+                f"row 1 has: {', '.join(reader.fieldnames or ()) or 'nothing'}",
+                f"the columns are {';'.join(COLUMNS)}",
+            )
+        rows = [(f"{table}, row {reader.line_num}", row) for row in reader]
+    except csv.Error as error:
+        number = reader.reader.line_num  # DictReader's own is that of the row before
+        raise kdbench.InvalidData(f"{table}, row {number} cannot be read", str(error), "fetch it again") from error
     for place, row in rows:
         if any(row[column] is None for column in COLUMNS):
             raise kdbench.InvalidData(f"{place} is cut off", f"it has fewer than {len(COLUMNS)} values")
         yield place, row
+
+
+def _text(table: Path) -> str:
+    try:
+        content = table.read_bytes()
+    except OSError as error:
+        raise kdbench.InvalidData(f"{table} cannot be read", str(error), "fetch it again") from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise kdbench.InvalidData(
+            f"{table}, row {number} cannot be read", str(error), "save the table as UTF-8, or fetch it again"
+        ) from error
 
 
 def _sign(folder: Path, place: str, row: dict[str, str], label: int, split: str, track: str) -> Sign:

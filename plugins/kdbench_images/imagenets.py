@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,16 +35,16 @@ def tiny_imagenet() -> kdbench.Data:
 def imagenet(size: int = 224) -> kdbench.Data:
     """ImageNet-1k (ILSVRC 2012), 1,281,167 and 50,000 pictures in squares of `size` pixels; validation is the test.
 
-    Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG), else from the hub, which asks for a login.
-    Raises: DataNotAvailable; InvalidData; FetchError, before anything is fetched, where the pictures fit neither into
-    memory nor onto the disk of the data cache.
+    Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG), else from the hub, which asks for a login. A
+    directory `test` is left out: its labels were never published.
+    Raises: DataNotAvailable; InvalidData, also where one of the two directories is missing; FetchError, before anything
+    is fetched, where the pictures fit neither into memory nor onto the disk of the data cache.
     """
     name = FULL if size == 224 else f"imagenet-{size}"
-    directory = next((one for one in places.candidates(FULL) if (one / "train").is_dir()), None)
-    if directory is not None:
-        data = folders.image_folder(f"{directory}?size={size}")
-        split = np.where(data.split == "validation", "test", data.split) if data.split is not None else None
-        return replace(data, split=split, licence=LICENCE)
+    for directory in places.candidates(FULL):
+        tops = folders.split_directories(name, directory)
+        if tops.keys() & {"train", "validation"}:
+            return replace(_official(name, directory, tops, size), licence=LICENCE)
     if not memory.fits(FULL_ITEMS, 3 * size * size):
         kdbench.check_disk_room(name, FULL_ITEMS * 3 * size * size)
     return hub.from_hub(
@@ -79,6 +79,18 @@ def read_tiny(directory: Path) -> kdbench.Data:
         source=str(directory),
         licence=LICENCE,
     )
+
+
+def _official(name: str, directory: Path, tops: Mapping[str, Path], size: int) -> kdbench.Data:
+    """Its two labelled splits, both: one that is missing would be drawn from the other under the official name."""
+    missing = [part for part, split in (("train", "train"), ("val", "validation")) if split not in tops]
+    if missing:
+        raise kdbench.InvalidData(
+            f"dataset {name!r} has no {directory / missing[0]}",
+            f"{directory} holds its other split, and both are needed: train, and val (or validation)",
+            f"unpack its pictures to {directory / missing[0]}/CLASS",
+        )
+    return folders.read_splits(name, {"train": tops["train"], "test": tops["validation"]}, size, source=str(directory))
 
 
 def _train(directory: Path, wnids: list[str]) -> Iterator[tuple[Path, int, str]]:

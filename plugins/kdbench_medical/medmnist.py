@@ -27,7 +27,8 @@ def candidates(name: str) -> list[Path]:
 def medmnist(name: str) -> kdbench.Data:
     """A set by its name, (N, 28, 28) or (N, 3, 28, 28) uint8, official splits; Yang et al. (2023).
 
-    Raises: DataNotAvailable; InvalidData for a damaged file, or a label that is not in the set's list.
+    Raises: DataNotAvailable; InvalidData for a file that is damaged or lacks a split, or a label that is not in the
+    set's list.
     """
     looked = candidates(name)
     path = next((place for place in looked if place.is_file()), None)
@@ -45,7 +46,7 @@ def read(name: str, path: Path) -> kdbench.Data:
     chosen = SETS[name]
     turned = name in POSITIVE_FIRST
     in_file = chosen.classes[::-1] if turned else chosen.classes
-    data = read_npz(name, path, classes=in_file, multilabel=chosen.task == "multilabel")
+    data = read_npz(path, classes=in_file, multilabel=chosen.task == "multilabel", needed=("train", "val", "test"))
     labels = np.asarray(data.labels)
     return kdbench.Data(
         data.inputs,

@@ -55,7 +55,8 @@ SETS = {
     ),
     "bloodmnist": MedicalSet(
         "BloodMNIST", "multiclass", "blood cells", (11959, 1712, 3421),
-        ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte", "neutrophil",
+        ("basophil", "eosinophil", "erythroblast",
+         "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)", "lymphocyte", "monocyte", "neutrophil",
          "platelet"),
     ),
     "tissuemnist": MedicalSet(

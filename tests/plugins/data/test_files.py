@@ -97,10 +97,31 @@ class TestImageFolder:
             image_folder(str(tmp_path))
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(kdbench.InvalidData, match="has no pictures"):
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)has no pictures.*/train/CLASS/\*\.png.*known suffixes"):
             image_folder(str(tmp_path))
         with pytest.raises(kdbench.DataNotAvailable, match="is not on this machine"):
             image_folder(str(tmp_path / "absent"))
+
+    @pytest.mark.parametrize("part", ["train", "val", "test"])
+    def test_a_split_whose_pictures_have_no_class_is_not_drawn_from_another(self, tmp_path, part):
+        loose = {f"{part}/{number}.JPEG": pixels(4, 4) for number in range(3)}
+        classes = {f"{one}/{name}/1.png": pixels(4, 4) for one in {"train", "val", "test"} - {part} for name in "ab"}
+        write_folder(tmp_path, loose | classes)
+        (tmp_path / part / "notes.txt").write_text("not a picture")
+        message = rf"(?s)in class directories of \S+/{part}\n.*directory: 3\n.*move every picture to \S+/{part}/CLASS"
+        with pytest.raises(kdbench.InvalidData, match=message):
+            image_folder(str(tmp_path))
+
+    def test_a_split_directory_of_empty_classes_is_named(self, tmp_path):
+        write_folder(tmp_path, {f"train/{name}/1.png": pixels(4, 4) for name in "ab"})
+        (tmp_path / "test/a").mkdir(parents=True)
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)no pictures in class directories of \S+/test\n.*: 0\n"):
+            image_folder(str(tmp_path))
+
+    def test_pictures_without_any_class_are_counted(self, tmp_path):
+        write_folder(tmp_path, {"1.png": pixels(4, 4), "2.png": pixels(4, 4)})
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)has no pictures.*without a class directory: 2\n"):
+            image_folder(str(tmp_path))
 
     def test_two_directories_for_one_split(self, tmp_path):
         write_folder(tmp_path, {"val/a/1.png": pixels(4, 4), "validation/a/1.png": pixels(4, 4)})
@@ -151,6 +172,27 @@ class TestParquet:
         assert list(parquet(f"{tmp_path}?label=answer").classes) == ["no", "yes"]
         with pytest.raises(kdbench.InvalidData, match="no column 'picture'"):
             parquet(f"{tmp_path}?label=answer&image=picture")
+
+    def test_a_row_is_named_by_its_file_and_its_place_there(self, tmp_path):
+        for number in range(3):
+            self.table(4).to_parquet(tmp_path / f"{number}.parquet")
+        table = self.table(4)
+        for column, message in (("label", r" has no label"), ("a", r", column 'a' is nan")):
+            wrong = table.copy()
+            wrong.loc[2, column] = None
+            wrong.to_parquet(tmp_path / "1.parquet")
+            with pytest.raises(kdbench.InvalidData, match=rf"/1\.parquet, row 2{message}"):
+                parquet(str(tmp_path))
+
+    def test_a_picture_is_named_by_its_file_and_its_row_there(self, tmp_path):
+        cell = {"bytes": png(pixels(4, 5, 3)), "path": "1.png"}
+        for number, wrong in enumerate((cell, {"bytes": b"no picture", "path": "2.png"}, cell)):
+            pd.DataFrame({"image": [cell, cell, wrong], "label": [0, 1, 2]}).to_parquet(tmp_path / f"{number}.parquet")
+        with pytest.raises(kdbench.InvalidData, match=r"/1\.parquet, row 2 is not a picture that can be read"):
+            parquet(str(tmp_path))
+        pd.DataFrame({"image": [cell, None], "label": [0, 1]}).to_parquet(tmp_path / "1.parquet")
+        with pytest.raises(kdbench.InvalidData, match=r"/1\.parquet, row 1, column 'image' holds no picture"):
+            parquet(str(tmp_path))
 
     def test_text_is_refused(self, tmp_path):
         table = self.table()
@@ -213,7 +255,17 @@ class TestNpz:
 
     def test_many_labels_an_item(self, tmp_path):
         np.savez(tmp_path / "m.npz", **self.medmnist(train_labels=np.zeros((6, 14), dtype=np.uint8)))
-        with pytest.raises(kdbench.InvalidData, match=r"train_labels has shape \(6, 14\) for 6 items"):
+        with pytest.raises(kdbench.InvalidData, match=r"m.npz: train_labels has shape \(6, 14\) for 6 items"):
+            npz(str(tmp_path / "m.npz"))
+
+    def test_what_is_missing_is_named_by_file_array_and_row(self, tmp_path):
+        arrays = self.medmnist(val_labels=np.array([1.0, np.nan, 2.0]))
+        np.savez(tmp_path / "m.npz", **arrays)
+        with pytest.raises(kdbench.InvalidData, match=r"m.npz': val_labels, row 1 has no label"):
+            npz(str(tmp_path / "m.npz"))
+        del arrays["val_labels"]
+        np.savez(tmp_path / "m.npz", **arrays)
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)m.npz has no array 'val_labels'.*its arrays: test_images"):
             npz(str(tmp_path / "m.npz"))
 
     def test_objects_are_never_unpickled(self, tmp_path):
@@ -235,7 +287,7 @@ class TestNpz:
 
     def test_other_arrays(self, tmp_path):
         np.savez(tmp_path / "z.npz", z=np.zeros(3))
-        with pytest.raises(kdbench.InvalidData, match=r"(?s)neither 'train_images' nor 'x'.*its arrays: z"):
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)z.npz has neither 'train_images' nor 'x'.*its arrays: z"):
             npz(str(tmp_path / "z.npz"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 import kdbench
 from kdbench.engine.datasets import prepare
 from kdbench.testing import check_dataset
+from kdbench_driving import FIX
 from kdbench_driving.signs import COLUMNS, gtsrb
 
 HEADING = ";".join(COLUMNS)
@@ -93,13 +96,70 @@ def test_frames_of_one_sign_never_cross_the_splits(tmp_path):
         assert all(parts)
 
 
-def test_it_is_looked_for_where_data_is_kept(signs, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    """All 43 classes with one track each, where the plain name is looked for."""
     monkeypatch.setenv("KDBENCH_DATA", str(tmp_path))
-    assert len(gtsrb().labels) == 77
+    return write_benchmark(tmp_path / "gtsrb", classes=43, tracks=1, test=45)
+
+
+def test_the_benchmark_is_looked_for_where_data_is_kept(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = gtsrb()
+    assert (len(data.classes), data.split.tolist()) == (43, ["train"] * 43 * FRAMES + ["test"] * 45)
     monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(kdbench.DataNotAvailable, match=r"(?s)'gtsrb' is not on this machine.*elsewhere/gtsrb.*curl"):
         gtsrb()
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        (["GT-final_test.csv"], ["Final_Test_GT"]),
+        (["GTSRB/Final_Test"], ["Final_Test_Images"]),
+        (["GTSRB/Final_Test", "GT-final_test.csv"], ["Final_Test_Images", "Final_Test_GT"]),
+    ],
+)
+def test_the_benchmark_without_its_test_split_is_refused(whole, lost, named):
+    for place in lost:
+        (whole / place).rename(whole / f"away-{Path(place).name}")
+    archives, parts = ", ".join(f"GTSRB_{part}.zip" for part in named), " ".join(named)
+    message = rf"(?s)official test split.*missing: {archives};.*for part in {parts}; do curl.* -d {whole} \|\| break"
+    with pytest.raises(kdbench.DataNotAvailable, match=message):
+        gtsrb()
+    if "GTSRB/Final_Test" in lost:
+        assert gtsrb(str(whole)).split is None
+
+
+@pytest.mark.parametrize(
+    ("label", "message"), [(7, "missing: 7; not of the benchmark: none"), (43, "missing: none; not")]
+)
+def test_the_benchmark_has_its_43_classes(whole, label, message):
+    folder = whole / "GTSRB/Final_Training/Images" / f"{label:05}"
+    if folder.is_dir():
+        folder.rename(whole / "away")
+    else:
+        picture(folder / "00000_00000.ppm", 0, 15, 14)
+        train_table(whole, folder.name).write_text(f"{HEADING}\n00000_00000.ppm;15;14;2;3;12;11;{label}\n")
+    with pytest.raises(kdbench.InvalidData, match=rf"(?s)does not hold the 43 classes.*{message}.*gtsrb:{whole}"):
+        gtsrb()
+
+
+def test_a_test_table_without_rows_is_no_test_split(signs):
+    (signs / "GT-final_test.csv").write_text(HEADING + "\n")
+    with pytest.raises(kdbench.InvalidData, match=r"GT-final_test.csv has no rows"):
+        gtsrb(str(signs))
+
+
+def test_the_command_stops_at_an_archive_that_does_not_come(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name, script in (("curl", 'echo "$2" >>asked; case $2 in *Test_Images*) exit 22;; esac'), ("unzip", "")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", FIX], cwd=tmp_path, env=os.environ | {"PATH": path}, check=False)
+    asked = [line.rpartition("GTSRB_")[2] for line in (tmp_path / "asked").read_text().splitlines()]
+    assert asked == ["Final_Training_Images.zip", "Final_Test_Images.zip"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +198,13 @@ def test_a_picture_that_does_not_decode_is_named(signs):
 def test_a_table_in_another_encoding_is_named(signs):
     table = train_table(signs)
     table.write_bytes(table.read_bytes() + "\xe4.ppm".encode("latin-1"))
-    with pytest.raises(kdbench.InvalidData, match=r"(?s)GT-00000.csv cannot be read.*utf-8"):
+    with pytest.raises(kdbench.InvalidData, match=r"(?s)GT-00000.csv, row 26 cannot be read.*utf-8"):
+        gtsrb(str(signs))
+
+
+def test_a_row_that_is_no_csv_is_named(signs):
+    edit(train_table(signs), "00000_00001.ppm", "9" * 200_000)
+    with pytest.raises(kdbench.InvalidData, match=r"(?s)GT-00000.csv, row 3 cannot be read.*field larger"):
         gtsrb(str(signs))
 
 

@@ -233,13 +233,41 @@ class TestFromTheHub:
         assert len(list((tmp_path / "kdbench/prepared").iterdir())) == 1
 
 
-def test_imagenet_from_a_directory(here):
-    for part, names in (("train", "aab"), ("val", "ab")):
-        for number, name in enumerate(names):
-            save(here / "imagenet-1k" / part / name / f"{number}.png", pixels(70 + number, 80, 3))
+def imagenet_1k(root, *parts: str):
+    """Directories of splits with two classes and three pictures each."""
+    for part in parts:
+        for number, name in enumerate("aab"):
+            save(root / "imagenet-1k" / part / name / f"{number}.png", pixels(70 + number, 80, 3))
+    return root / "imagenet-1k"
+
+
+@pytest.mark.parametrize("validation", ["val", "validation"])
+def test_imagenet_from_a_directory(here, validation):
+    imagenet_1k(here, "train", validation)
     data = imagenets.imagenet_64()
-    assert data.views()["input"].shape == (5, 3, 64, 64)
-    assert sorted(data.split.tolist()) == ["test"] * 2 + ["train"] * 3
+    assert data.views()["input"].shape == (6, 3, 64, 64)
+    assert data.split.tolist() == ["train"] * 3 + ["test"] * 3
+    assert data.labels.tolist() == [0, 0, 1] * 2
+
+
+def test_imagenets_unlabelled_test_pictures_are_left_out(here):
+    save(imagenet_1k(here, "train", "val") / "test/1.JPEG", pixels(70, 80, 3))
+    assert imagenets.imagenet_64().split.tolist() == ["train"] * 3 + ["test"] * 3
+
+
+@pytest.mark.parametrize(("there", "missing"), [("train", "val"), ("val", "train"), ("validation", "train")])
+def test_imagenet_without_one_of_its_splits_is_refused(here, there, missing):
+    imagenet_1k(here, there)
+    message = rf"(?s)'imagenet-64' has no \S+/imagenet-1k/{missing}\n.*unpack its pictures to \S+/{missing}/CLASS"
+    with pytest.raises(kdbench.InvalidData, match=message):
+        imagenets.imagenet_64()
+
+
+def test_imagenets_validation_pictures_as_their_archive_unpacks_are_refused(here):
+    for number in range(4):
+        save(imagenet_1k(here, "train") / f"val/ILSVRC2012_val_{number:08}.JPEG", pixels(70, 80, 3))
+    with pytest.raises(kdbench.InvalidData, match=r"(?s)'imagenet-64' has no pictures .*imagenet-1k/val\n.*: 4\n"):
+        imagenets.imagenet_64()
 
 
 def test_tables_that_do_not_fit_are_refused_unread(monkeypatch, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,11 @@ from kdbench_medical import medmnist
 from kdbench_medical.sets import SETS
 from kdbench_medical.tables import UNKNOWN, read_pima, wdbc
 
+FACTS = Path(__file__).with_name("medmnist_sets.json")
+FACTS_OF = "3.0.2"
+"""The version of the package medmnist that says so of its sets in two dimensions: names, tasks, licences, channels,
+items of train, validation and test, and the classes in the order of the labels."""
+TASKS = {"binary-class": "binary", "multi-label, binary-class": "multilabel"}
 COUNTS = {"train": 12, "val": 6, "test": 8}
 
 
@@ -81,8 +88,9 @@ class TestMedMNIST:
         ("changes", "message"),
         [
             ({"val_labels": np.array([[0], [1], [2], [9], [0], [1]])}, r"bloodmnist.npz: val_labels, row 3, is not in"),
+            ({"val_images": np.zeros((6, 64, 64, 3), np.uint8)}, r"(?s)bloodmnist.npz: .*val_images \(6, 64, 64, 3\)"),
             ({"test_labels": np.zeros((8, 1))}, "bloodmnist.npz: test_labels holds float64"),
-            ({"test_labels": np.zeros((3, 1), np.uint8)}, r"test_labels has shape \(3,\) for 8 items"),
+            ({"test_labels": np.zeros((3, 1), np.uint8)}, r"bloodmnist.npz: test_labels has shape \(3,\) for 8 items"),
         ],
     )
     def test_labels_that_cannot_be_are_named_by_array_and_row(self, tmp_path, changes, message):
@@ -90,12 +98,38 @@ class TestMedMNIST:
         with pytest.raises(kdbench.InvalidData, match=message):
             medmnist.read("bloodmnist", path)
 
+    @pytest.mark.parametrize(
+        ("lost", "message"),
+        [
+            (("test_images", "test_labels"), r"bloodmnist.npz lacks test_images, test_labels\n"),
+            (("val_images", "val_labels"), r"bloodmnist.npz lacks val_images, val_labels\n"),
+            (("train_images", "train_labels"), r"bloodmnist.npz lacks train_images, train_labels\n"),
+            (("val_labels",), r"bloodmnist.npz lacks val_labels\n"),
+        ],
+    )
+    def test_a_split_that_the_file_lacks_is_not_drawn_from_another(self, tmp_path, lost, message):
+        path, arrays = write_set(tmp_path / "bloodmnist.npz", of_classes(8))
+        np.savez(path, **{key: array for key, array in arrays.items() if key not in lost})
+        with pytest.raises(kdbench.InvalidData, match=rf"(?s){message}.*its arrays: .*fetch it again"):
+            medmnist.read("bloodmnist", path)
+
+    def test_an_archive_of_another_layout_is_not_the_set(self, tmp_path):
+        np.savez(tmp_path / "bloodmnist.npz", x=np.zeros((8, 28, 28, 3), np.uint8), y=np.arange(8))
+        with pytest.raises(kdbench.InvalidData, match=r"(?s)bloodmnist.npz lacks train_images, .*its arrays: x, y"):
+            medmnist.read("bloodmnist", tmp_path / "bloodmnist.npz")
+
     def test_a_finding_that_is_neither_0_nor_1_is_named(self, tmp_path):
         wrong = of_findings(8)
         wrong[5, 2] = 3
         path, _ = write_set(tmp_path / "chestmnist.npz", of_findings, colour=False, test_labels=wrong)
         with pytest.raises(kdbench.InvalidData, match=r"chestmnist.npz: test_labels, row 5, is not in"):
             medmnist.read("chestmnist", path)
+
+    def test_a_split_with_fewer_findings_is_named(self, tmp_path):
+        path, _ = write_set(tmp_path / "chestmnist.npz", of_findings, colour=False, val_labels=of_findings(6)[:, 1:])
+        for read in (lambda: medmnist.read("chestmnist", path), lambda: npz_multilabel(str(path))):
+            with pytest.raises(kdbench.InvalidData, match=r"chestmnist.npz: val_labels has 13 labels an item, not 14"):
+                read()
 
     def test_a_damaged_archive_is_named(self, tmp_path):
         path, _ = write_set(tmp_path / "bloodmnist.npz", of_classes(8))
@@ -119,25 +153,46 @@ class TestMedMNIST:
         write_set(tmp_path / "data" / "medmnist" / "octmnist.npz", of_classes(2), colour=False)
         assert set(medmnist.octmnist().labels.tolist()) == {0, 1}
 
-    def test_every_set_is_registered_as_the_package_describes_it(self, catalog):
-        assert len(SETS) == 12
-        for name, chosen in SETS.items():
-            about = catalog.find("dataset", name).metadata
-            assert (about["task"], about["licence"]) == (chosen.task, chosen.licence)
-            assert (about["items"], about["classes"]) == (sum(chosen.counts), len(chosen.classes))
+    def test_every_set_is_the_one_that_the_package_describes(self, catalog):
+        facts = json.loads(FACTS.read_text(encoding="utf-8"))
+        assert set(facts) == set(SETS)
+        for name, fact in facts.items():
+            chosen, about = SETS[name], catalog.find("dataset", name).metadata
+            classes = (
+                chosen.classes[::-1] if name == "breastmnist" else chosen.classes
+            )  # malignant is its file's label 0
+            assert list(classes) == fact["classes"], name
+            assert (chosen.name, list(chosen.counts)) == (fact["name"], fact["items"])
+            assert chosen.task == about["task"] == TASKS.get(fact["task"], "multiclass")
+            assert chosen.licence == about["licence"] == fact["licence"]
+            assert (about["items"], about["classes"]) == (sum(fact["items"]), len(fact["classes"]))
+
+    @pytest.mark.parametrize("name", sorted(SETS))
+    def test_a_label_of_a_file_is_the_class_of_that_number(self, tmp_path, name):
+        fact = json.loads(FACTS.read_text(encoding="utf-8"))[name]
+        several = fact["task"].startswith("multi-label")
+        labels = of_findings if several else of_classes(len(fact["classes"]))
+        path, arrays = write_set(tmp_path / f"{name}.npz", labels, colour=fact["channels"] == 3)
+        data = medmnist.read(name, path)
+        assert data.views()["input"].shape[1:] == ((3, 28, 28) if fact["channels"] == 3 else (28, 28))
+        read = np.asarray(data.classes)[np.nonzero(data.labels)[1] if several else data.labels]
+        stored = np.concatenate([arrays[f"{part}_labels"] for part in COUNTS])
+        numbers = np.nonzero(stored)[1] if several else stored[:, 0]
+        assert read.tolist() == [fact["classes"][number] for number in numbers]
+
+    def test_the_facts_are_the_packages_own(self):
         if importlib.util.find_spec("medmnist") is None:
-            pytest.skip("pip install --no-deps medmnist")
+            pytest.skip(f"pip install --no-deps medmnist=={FACTS_OF}")
         from medmnist.info import INFO
 
-        tasks = {"binary-class": "binary", "multi-label, binary-class": "multilabel"}
-        assert {name for name in INFO if "3d" not in name} == set(SETS)
-        for name, chosen in SETS.items():
+        keys = {"name": "python_class", "task": "task", "licence": "license", "channels": "n_channels"}
+        facts = json.loads(FACTS.read_text(encoding="utf-8"))
+        assert set(facts) == {name for name in INFO if "3d" not in name}
+        for name, fact in facts.items():
             info = INFO[name]
-            assert chosen.name == info["python_class"]
-            assert chosen.task == tasks.get(info["task"], "multiclass")
-            assert chosen.counts == tuple(info["n_samples"].values())
-            assert chosen.licence == info["license"]
-            assert len(chosen.classes) == len(info["label"])
+            assert {key: fact[key] for key in keys} == {key: info[theirs] for key, theirs in keys.items()}
+            assert fact["items"] == [info["n_samples"][part] for part in COUNTS]
+            assert fact["classes"] == [info["label"][str(number)] for number in range(len(fact["classes"]))]
 
 
 def table_of_pima(rows=10):
