@@ -79,10 +79,11 @@ def read_npz(
         (_columns if multilabel else _labels)(path, arrays, key, len(array))
         for key, array in zip(keys, inputs, strict=True)
     ]
-    if classes is not None:
-        limit = 2 if multilabel else len(classes)
+    if multilabel or classes is not None:
+        limit = 2 if multilabel or classes is None else len(classes)
+        kinds = "biuf" if classes is None else "biu"
         for key, part in zip(keys, labels, strict=True):
-            _check_listed(path, key, part, limit)
+            _check_listed(path, key, part, limit, kinds)
     indices, names = _encoded(path, keys, labels, classes, multilabel)
     image = values.dtype == np.uint8 and values.ndim in {3, 4}
     if image and values.ndim == 4:
@@ -116,11 +117,11 @@ def _encoded(
     return np.concatenate(labels).astype(np.int64), names
 
 
-def _check_listed(path: Path, key: str, labels: np.ndarray, limit: int) -> None:
-    """Integers in [0, limit)."""
-    if labels.dtype.kind not in "biu":
+def _check_listed(path: Path, key: str, labels: np.ndarray, limit: int, kinds: str) -> None:
+    """Whole numbers in [0, limit), of a dtype of one of these kinds."""
+    if labels.dtype.kind not in kinds:
         raise kdbench.InvalidData(f"{path}: {key} holds {labels.dtype}", "labels are integers")
-    outside = np.argwhere((labels < 0) | (labels >= limit))
+    outside = np.argwhere(~np.isin(labels, np.arange(limit)))
     if len(outside):
         raise kdbench.InvalidData(
             f"{path}: {key}, row {outside[0][0]}, is not in the list of classes",

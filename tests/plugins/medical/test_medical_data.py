@@ -125,6 +125,17 @@ class TestMedMNIST:
         with pytest.raises(kdbench.InvalidData, match=r"chestmnist.npz: test_labels, row 5, is not in"):
             medmnist.read("chestmnist", path)
 
+    def test_a_share_of_a_finding_is_refused_and_not_rounded(self, tmp_path):
+        shares = of_findings(8).astype(np.float32)
+        for name, third in (("whole", shares[3, 1]), ("share", 0.75)):
+            shares[3, 1] = third
+            path, _ = write_set(tmp_path / f"{name}.npz", of_findings, colour=False, test_labels=shares.copy())
+            if name == "whole":
+                assert set(np.unique(npz_multilabel(str(path)).labels)) == {0, 1}
+            else:
+                with pytest.raises(kdbench.InvalidData, match=r"test_labels, row 3, is not in .*\n  it has 0.75"):
+                    npz_multilabel(str(path))
+
     def test_a_split_with_fewer_findings_is_named(self, tmp_path):
         path, _ = write_set(tmp_path / "chestmnist.npz", of_findings, colour=False, val_labels=of_findings(6)[:, 1:])
         for read in (lambda: medmnist.read("chestmnist", path), lambda: npz_multilabel(str(path))):
