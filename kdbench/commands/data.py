@@ -15,7 +15,7 @@ from kdbench.fetching.fetch import damage, fetch
 from kdbench.fetching.holdings import Held, fetch_command, fetched_entries, held, missing, named
 from kdbench.fetching.sources import Source
 
-_PROGRAMS = {"pypi": "pip", "npm": "npm", "apt": "apt-get"}
+_PROGRAMS = {"pypi": "pip", "npm": "npm", "apt": "apt-get", "datasets": "huggingface_hub"}
 
 
 def list_command(catalog: Catalog, *, as_json: bool) -> str:
@@ -28,10 +28,7 @@ def list_command(catalog: Catalog, *, as_json: bool) -> str:
             {"cache": str(cache.root()), "prepared_bytes": prepared_bytes, "data": [_described(row) for row in rows]}
         )
     table = [["name", "from", "size", "licence", "here"]]
-    table += [
-        [row.entry.name, str(row.source), megabytes(row.source.size), _licence(row), megabytes(row.bytes) or "no"]
-        for row in rows
-    ]
+    table += [[row.entry.name, str(row.source), megabytes(row.source.size), _licence(row), _state(row)] for row in rows]
     fetched = sum({row.source: row.bytes for row in rows}.values())
     total = f"{megabytes(fetched) or '0 MB'} fetched, {megabytes(prepared_bytes) or '0 MB'} prepared, in {cache.root()}"
     return "\n".join([*aligned(table), "", total])
@@ -41,6 +38,8 @@ def fetch_data_command(
     catalog: Catalog, names: Sequence[str], *, everything: bool, fresh: bool, say: Callable[[str], None]
 ) -> bool:
     """Fetch what the named datasets and models need; whether all of it is here then. One that fails stops no other.
+
+    `everything` leaves out what asks for a login, and says so.
 
     Raises: UsageError, UnknownName, DataNotAvailable.
     """
@@ -52,6 +51,9 @@ def fetch_data_command(
         if not wanted:
             say(f"{entry.name}: here already")
         for source in wanted:
+            if everything and source.login:
+                say(f"{entry.name}: left out, for {source} asks for a login: {fetch_command(entry.name)}")
+                continue
             try:
                 _fetch(entry, source, fresh=fresh, say=say)
             except FetchError as error:
@@ -94,11 +96,15 @@ def _fetch(entry: Entry, source: Source, *, fresh: bool, say: Callable[[str], No
     licence = source.licence or entry.metadata.get("licence") or "not stated"
     program = _PROGRAMS[source.client]
     say(f"{entry.name}: {source}, {megabytes(source.size) or 'size not stated'}; licence: {licence}")
-    say(f"  {program} downloads it, its sha256 is checked, its files are extracted; nothing is installed or run")
+    archive, hub = "its sha256 is checked, its files are extracted", "at one commit that it is held to"
+    say(f"  {program} downloads it, {hub if source.of_hub else archive}; nothing is installed or run")
     fetch(source, _progress(source), lambda: say("  waiting: another process is fetching it"), fresh=fresh)
-    files = cache.manifest(source).files.values()
+    manifest = cache.manifest(source)
+    files = manifest.files.values()
     size = megabytes(sum(file.size for file in files)) or "0 MB"
     say(f"  {len(files)} {'file' if len(files) == 1 else 'files'}, {size}, in {cache.source_path(source)}")
+    if manifest.commit:
+        say(f"  commit {manifest.commit}")
 
 
 def _progress(source: Source) -> Callable[[int], None]:
@@ -118,6 +124,12 @@ def _licence(row: Held) -> str:
     return row.source.licence or str(row.entry.metadata.get("licence", ""))
 
 
+def _state(row: Held) -> str:
+    """The size on this machine and, of the hub, the commit."""
+    size = megabytes(row.bytes)
+    return f"{size} ({row.commit[:12]})" if row.commit else size or "no"
+
+
 def _described(row: Held) -> dict[str, object]:
     return {
         "name": row.entry.name,
@@ -126,6 +138,7 @@ def _described(row: Held) -> dict[str, object]:
         "source": msgspec.to_builtins(row.source) | {"licence": _licence(row)},
         "here": row.here,
         "bytes": row.bytes,
+        "commit": row.commit or None,
         "path": str(cache.directory(row.source) / cache.FILES) if row.here else None,
         "fix": fetch_command(row.entry.name),
     }

@@ -13,7 +13,7 @@ import msgspec
 
 from kdbench.cores import usable_cores
 from kdbench.errors import DataNotAvailable
-from kdbench.fetching.holdings import fetch_command, missing
+from kdbench.fetching.holdings import missing, way_to_get
 from kdbench.plugins import Plugin, Plugins, describe
 from kdbench.version import __version__
 
@@ -121,16 +121,14 @@ def _data(plugins: Plugins) -> list[Finding]:
         if entry.missing:
             findings.append(Finding(f"dataset {entry.name}", f"unavailable; {entry.install_command}"))
             continue
-        lacking = missing(entry)
-        if entry.sources and not lacking:  # reading it may take its time; `kdbench data verify` looks closer
+        if entry.sources and not missing(entry):  # reading it may take its time; `kdbench data verify` looks closer
             findings.append(Finding(f"dataset {entry.name}", "fetched"))
             continue
         try:
             entry.load()()
             findings.append(Finding(f"dataset {entry.name}", "found"))
         except DataNotAvailable as error:
-            fix = fetch_command(entry.name) if lacking else error.fix
-            findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {fix}"))
+            findings.append(Finding(f"dataset {entry.name}", f"not on this machine; {way_to_get(entry, error)}"))
         except Exception as error:  # noqa: BLE001 - whatever a plugin's factory raises is a finding
             findings.append(Finding(f"dataset {entry.name}", describe(error), fault=True))
     return findings

@@ -1,1 +1,1 @@
-"""Data that pip, npm or apt-get bring: what is declared, where it is kept, how it comes, what is prepared from it."""
+"""Data that ordinary clients bring: what is declared, where it is kept, how it comes, what is prepared from it."""

@@ -34,11 +34,18 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What was extracted from a source. `files`: by path inside the archive, which is the path on disk too."""
+    """What was extracted from a source.
+
+    Args:
+        files: by path inside the archive, which is the path on disk too.
+        fetched: when, in ISO 8601.
+        commit: of the hub, that the files are of; later fetches ask for the same. None of an archive.
+    """
 
     source: Source
     files: dict[str, File]
     fetched: str
+    commit: str = ""
 
 
 def root() -> Path:
@@ -50,8 +57,9 @@ def root() -> Path:
 
 
 def key(source: Source) -> str:
-    """A directory name, of the archive and of the files wanted from it."""
-    wanted = hashlib.sha256(msgspec.json.encode((source.sha256, sorted(source.files)))).hexdigest()
+    """A directory name, of the archive (of the hub: name and revision) and of the files wanted from it."""
+    content = source.sha256 or f"{source.name}@{source.version}"
+    wanted = hashlib.sha256(msgspec.json.encode((content, sorted(source.files)))).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{source.client}-{source.name}-{source.version}")
     return f"{readable[:80]}-{wanted[:16]}"
 
@@ -59,6 +67,11 @@ def key(source: Source) -> str:
 def directory(source: Source) -> Path:
     """Where a source is, once it is fetched: its manifest, and below `files` what was extracted."""
     return root() / "sources" / key(source)
+
+
+def downloads(source: Source) -> Path:
+    """Where what has come of a source is kept until it is at its place."""
+    return root() / "downloads" / key(source)
 
 
 def is_here(source: Source) -> bool:

@@ -29,16 +29,19 @@ _OFFLINE = re.compile(
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT"
     r"|Could not resolve|Could not connect|Unable to connect|Connection failed|Cannot initiate the connection"
     r"|Temporary failure|Network is unreachable|Connection refused|Connection timed out"
+    r"|OfflineModeIsEnabled|\bConnectError|\bConnectTimeout|\bReadTimeout|Name or service not known"
 )
 _GONE = re.compile(
     r"No matching distribution found|Could not find a version|E404|ETARGET|No matching version found"
     r"|Unable to locate package|Version '.*' for '.*' was not found|404 +Not Found"
+    r"|RepositoryNotFoundError|RevisionNotFoundError"
 )
+_LOGIN = re.compile(r"\bGatedRepoError")
 _OTHER_CONTENT = re.compile(r"\bGot +([0-9a-f]{64})\b")
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """One client's command: what runs, and what a person would type to the same end."""
 
     arguments: list[str]
@@ -55,9 +58,7 @@ def download(source: Source, scratch: Path, report: Report = lambda _: None) -> 
     into.mkdir()
     work.mkdir()
     call = _CALLS[source.client](source, into, work)
-    code, output = _run(source, call, into, scratch, report)
-    if code != 0:
-        raise _failure(source, call, code, output)
+    carry_out(source, call, into, scratch, lambda: report(bytes_below(scratch)))
     archives = [path for path in into.iterdir() if path.is_file()]
     if len(archives) != 1:
         found = ", ".join(path.name for path in archives) or "no file"
@@ -65,21 +66,31 @@ def download(source: Source, scratch: Path, report: Report = lambda _: None) -> 
     return archives[0]
 
 
-def _has_pip() -> bool:
-    """Whether this interpreter has pip.
+def carry_out(source: Source, call: Call, into: Path, scratch: Path, tick: Callable[[], None]) -> None:
+    """Run a client in the directory `into`, its messages in `scratch`; `tick` is called several times a second.
+
+    Raises: Offline, VersionGone, WrongChecksum (where pip already finds it), FetchError: what the client said.
+    """
+    code, output = _run(source, call, into, scratch, tick)
+    if code != 0:
+        raise _failure(source, call, code, output)
+
+
+def has_distribution(name: str) -> bool:
+    """Whether this interpreter has a package.
 
     The import system is not asked: setuptools notices that, steps back for pip, and cannot be imported any more in this
     process, nor can torch's compiler of extensions.
     """
     try:
-        distribution("pip")
+        distribution(name)
     except PackageNotFoundError:
         return False
     return True
 
 
-def _pip(source: Source, into: Path, work: Path) -> _Call:
-    if not _has_pip():
+def _pip(source: Source, into: Path, work: Path) -> Call:
+    if not has_distribution("pip"):
         raise ClientMissing(
             f"{source} cannot be fetched", f"{sys.executable} has no pip", "python -m ensurepip, then again"
         )
@@ -90,28 +101,28 @@ def _pip(source: Source, into: Path, work: Path) -> _Call:
         "--no-input", "--disable-pip-version-check", "--no-color", "--quiet", "--retries", "2",
         "--dest", str(into), "--requirement", str(requirement),
     ]  # fmt: skip
-    return _Call(
+    return Call(
         [sys.executable, "-P", pip_archive.__file__, source.sha256, str(into), *arguments],
         ["pip", "download", "--no-deps", f"{source.name}=={source.version}"],
         {"TMPDIR": str(work), "TEMP": str(work), "TMP": str(work), "PIP_REQUIRE_VIRTUALENV": "0"},
     )
 
 
-def _npm(source: Source, into: Path, _: Path) -> _Call:
+def _npm(source: Source, into: Path, _: Path) -> Call:
     npm = _program(source, "npm", "install Node.js with npm (Debian: apt-get install npm)")
     typed = ["npm", "pack", f"{source.name}@{source.version}"]
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
-    return _Call([npm, *typed[1:], f"--pack-destination={into}", *options, *patience], typed)
+    return Call([npm, *typed[1:], f"--pack-destination={into}", *options, *patience], typed)
 
 
-def _apt(source: Source, _: Path, __: Path) -> _Call:
+def _apt(source: Source, _: Path, __: Path) -> Call:
     apt = _program(source, "apt-get", "it comes with Debian and its kin; elsewhere fetch the files by another way")
     typed = ["apt-get", "download", f"{source.name}={source.version}"]
-    return _Call([apt, "-qq", "-o", "Acquire::Retries=1", *typed[1:]], typed)
+    return Call([apt, "-qq", "-o", "Acquire::Retries=1", *typed[1:]], typed)
 
 
-_CALLS: dict[Client, Callable[[Source, Path, Path], _Call]] = {"pypi": _pip, "npm": _npm, "apt": _apt}
+_CALLS: dict[Client, Callable[[Source, Path, Path], Call]] = {"pypi": _pip, "npm": _npm, "apt": _apt}
 
 
 def _program(source: Source, name: str, fix: str) -> str:
@@ -121,7 +132,7 @@ def _program(source: Source, name: str, fix: str) -> str:
     return found
 
 
-def _run(source: Source, call: _Call, into: Path, scratch: Path, report: Report) -> tuple[int, str]:
+def _run(source: Source, call: Call, into: Path, scratch: Path, tick: Callable[[], None]) -> tuple[int, str]:
     """The exit code, and what the client said."""
     log = scratch / "client.log"
     variables = {**os.environ, "LC_ALL": "C.UTF-8", **call.variables}  # apt-get translates its messages
@@ -136,7 +147,7 @@ def _run(source: Source, call: _Call, into: Path, scratch: Path, report: Report)
                         process.wait(_TICK)
                         break
                     except subprocess.TimeoutExpired:
-                        report(bytes_below(scratch))
+                        tick()
             finally:
                 if process.poll() is None:
                     process.terminate()
@@ -146,13 +157,15 @@ def _run(source: Source, call: _Call, into: Path, scratch: Path, report: Report)
     return process.returncode, log.read_text(encoding="utf-8", errors="replace")
 
 
-def _failure(source: Source, call: _Call, code: int, output: str) -> FetchError:
+def _failure(source: Source, call: Call, code: int, output: str) -> FetchError:
     typed = shlex.join(call.typed)
     said = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in said if re.match(r"(?i)e(rr)?:|error|npm err", line)] or said
     why = f"{typed} ended with {code}: {' / '.join(errors)[:_SHOWN] or 'it said nothing'}"
     if other := _OTHER_CONTENT.search(output):
         return wrong_checksum(source, other[1])
+    if source.of_hub and _LOGIN.search(output):
+        return FetchError(f"{source} asks for a login", why, "accept its terms on its page of the hub; hf auth login")
     if found := _OFFLINE.search(output):
         return Offline(
             f"{source} cannot be fetched: {call.typed[0]} cannot reach its registry",

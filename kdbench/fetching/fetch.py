@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ import msgspec
 
 from kdbench.durable import remove, sync_directory, write_file
 from kdbench.errors import DamagedArchive, FetchError
-from kdbench.fetching import cache
+from kdbench.fetching import cache, snapshot
 from kdbench.fetching.clients import Report, download, wrong_checksum
+from kdbench.fetching.content import sha256_of
 from kdbench.fetching.extract import extract
 from kdbench.fetching.sources import Source
 
@@ -28,7 +28,8 @@ def fetch(
     Args:
         report: told the bytes that have come, several times a second.
         on_wait: called where another process is fetching it.
-        fresh: fetch it again where it is there; what is there serves until then.
+        fresh: fetch it again where it is there; what is there serves until then. What is of the hub must come as it
+            came before.
 
     Raises: FetchError, as ClientMissing, Offline, VersionGone, WrongChecksum or DamagedArchive where it is one.
     """
@@ -38,10 +39,11 @@ def fetch(
     with cache.locked(name, on_wait), cache.scratch(name) as scratch:
         if cache.is_here(source) and not fresh:
             return False
-        archive = _archive(source, scratch, report)
+        take = snapshot.take if source.of_hub else _unpack
         made = scratch / "made"
         try:
-            _extract(source, archive, made)
+            written = take(source, scratch, made / cache.FILES, report)
+            write_file(made / cache.MANIFEST, msgspec.json.encode(written))
             final = cache.directory(source)
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists():
@@ -50,7 +52,7 @@ def fetch(
             sync_directory(final.parent)
         except OSError as error:
             raise cache.unwritable(error) from error
-        remove(archive.parent)
+        remove(cache.downloads(source))
     return True
 
 
@@ -74,15 +76,21 @@ def damage(source: Source) -> list[str]:
     return found
 
 
-def sha256_of(path: Path) -> str:
-    """The hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _unpack(source: Source, scratch: Path, made: Path, report: Report) -> cache.Manifest:
+    """Extract what is wanted of the verified archive into the directory `made`."""
+    archive = _archive(source, scratch, report)
+    try:
+        names = extract(archive, source.files, made)
+    except DamagedArchive:
+        remove(archive)
+        raise
+    files = {name: cache.File((made / name).stat().st_size, sha256_of(made / name)) for name in names}
+    return cache.Manifest(source, files, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _archive(source: Source, scratch: Path, report: Report) -> Path:
     """The verified archive: of an earlier fetch that ended before it was extracted, or downloaded."""
-    kept = cache.root() / "downloads" / cache.key(source)
+    kept = cache.downloads(source)
     for earlier in kept.glob("*"):
         if sha256_of(earlier) == source.sha256:
             return earlier
@@ -95,17 +103,3 @@ def _archive(source: Source, scratch: Path, report: Report) -> Path:
         return archive.replace(kept / archive.name)
     except OSError as error:
         raise cache.unwritable(error) from error
-
-
-def _extract(source: Source, archive: Path, made: Path) -> None:
-    try:
-        names = extract(archive, source.files, made / cache.FILES)
-    except DamagedArchive:
-        remove(archive)
-        raise
-    files = {}
-    for name in names:
-        path = made / cache.FILES / name
-        files[name] = cache.File(path.stat().st_size, sha256_of(path))
-    written = cache.Manifest(source, files, datetime.now(UTC).isoformat(timespec="seconds"))
-    write_file(made / cache.MANIFEST, msgspec.json.encode(written))

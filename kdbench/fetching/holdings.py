@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kdbench.catalog import Catalog, Entry, Kind
-from kdbench.errors import DataNotAvailable, UnknownName
+from kdbench.errors import DataNotAvailable, FetchError, UnknownName
 from kdbench.fetching import cache
 from kdbench.fetching.sources import Source
 from kdbench.names import did_you_mean
@@ -16,12 +17,18 @@ KINDS: tuple[Kind, ...] = ("dataset", "teacher", "student")
 
 @dataclass(frozen=True)
 class Held:
-    """One source of one dataset or model; `bytes` it takes on this machine, 0 where it is not here."""
+    """One source of one dataset or model.
+
+    Args:
+        bytes: that it takes on this machine, 0 where it is not here.
+        commit: of the hub, that it was fetched at; "" where it is not here, of an archive, or of a damaged manifest.
+    """
 
     entry: Entry
     source: Source
     here: bool
     bytes: int
+    commit: str
 
 
 def fetched_entries(catalog: Catalog) -> list[Entry]:
@@ -35,8 +42,15 @@ def held(entries: Iterable[Entry]) -> list[Held]:
     for entry in entries:
         for source in entry.sources:
             here = cache.is_here(source)
-            rows.append(Held(entry, source, here, cache.bytes_below(cache.directory(source)) if here else 0))
+            size = cache.bytes_below(cache.directory(source)) if here else 0
+            rows.append(Held(entry, source, here, size, _commit(source) if here and source.of_hub else ""))
     return rows
+
+
+def _commit(source: Source) -> str:
+    with suppress(FetchError):  # `kdbench data verify` tells of a damaged manifest
+        return cache.manifest(source).commit
+    return ""
 
 
 def missing(entry: Entry) -> list[Source]:
@@ -47,6 +61,12 @@ def missing(entry: Entry) -> list[Source]:
 def fetch_command(name: str) -> str:
     """What a person types to get the data of a dataset or model."""
     return f"kdbench data fetch {name}"
+
+
+def way_to_get(entry: Entry, error: DataNotAvailable) -> str:
+    """What a person does where a dataset's factory has not found it: the factory's word, if that names the command."""
+    command = fetch_command(entry.name)
+    return command if missing(entry) and command not in error.fix else error.fix
 
 
 def named(catalog: Catalog, names: Iterable[str]) -> list[Entry]:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 import kdbench
-from kdbench_data import INSTALL_HUB, pictures, places
+from kdbench_data import CIFAR10, CIFAR100, INSTALL_HUB, hub_directories, pictures, places
 from kdbench_data.folders import SPLITS
 from kdbench_data.tables import LABELS, encode_labels
 
-OPTIONS = ("config", "image", "label", "size")
+OPTIONS = ("config", "revision", "image", "label", "size")
+OFFICIAL = {"train": "train", "test": "test"}
 
 
 def hub_dataset(argument: str) -> kdbench.Data:
-    """`hf:NAME[?config=C&image=COLUMN&label=COLUMN&size=PIXELS]`: an image classification set of the hub.
+    """`hf:NAME[?config=C&revision=R&image=COLUMN&label=COLUMN&size=PIXELS]`: an image classification set of the hub.
 
     NAME is a name on the hub, or a directory that `Dataset.save_to_disk` has written, or one of picture or parquet
     files as the hub has them. Raises: DataNotAvailable, InvalidData, InvalidParameter.
@@ -29,6 +30,7 @@ def hub_dataset(argument: str) -> kdbench.Data:
         f"hf:{argument}",
         name,
         config=chosen.get("config"),
+        revision=chosen.get("revision"),
         image=chosen.get("image"),
         label=chosen.get("label"),
         size=places.size_option(chosen, f"hf:{argument}"),
@@ -36,18 +38,61 @@ def hub_dataset(argument: str) -> kdbench.Data:
 
 
 def cifar10() -> kdbench.Data:
-    """CIFAR-10, (60000, 3, 32, 32) uint8, official test split; Krizhevsky (2009). Raises: DataNotAvailable."""
-    return from_hub("cifar10", "uoft-cs/cifar10", image="img", label="label", licence="not stated by its authors")
+    """CIFAR-10, (60000, 3, 32, 32) uint8, official test split; Krizhevsky (2009).
+
+    Raises: DataNotAvailable, InvalidData.
+    """
+    return named_set("cifar10", CIFAR10, image="img", label="label", splits=OFFICIAL)
 
 
 def cifar100() -> kdbench.Data:
     """CIFAR-100, (60000, 3, 32, 32) uint8, fine labels, official test split; Krizhevsky (2009).
 
-    Raises: DataNotAvailable.
+    Raises: DataNotAvailable, InvalidData.
     """
-    return from_hub(
-        "cifar100", "uoft-cs/cifar100", image="img", label="fine_label", licence="not stated by its authors"
-    )
+    return named_set("cifar100", CIFAR100, image="img", label="fine_label", splits=OFFICIAL)
+
+
+def named_set(
+    dataset: str,
+    source: kdbench.Source,
+    *,
+    image: str,
+    label: str,
+    splits: Mapping[str, str],
+    place: str | None = None,
+    size: int | None = None,
+) -> kdbench.Data:
+    """A known set of the hub: from a directory of this machine, as kdbench fetched it, or from the hub itself.
+
+    Args:
+        dataset: the name to use in messages.
+        source: what `kdbench data fetch` fetches.
+        image, label, splits, size: as of `from_hub`. Each of kdbench's splits that `splits` names has to be there.
+        place: the name under which directories are looked for, where it is another.
+
+    Raises: DataNotAvailable, with every way to get it; InvalidData.
+    """
+    place = place or dataset
+    download = f"hf download {source.name} --repo-type dataset --local-dir DIR/{place}"
+    directory = hub_directories.find(place)
+    if directory is not None:
+        hub_directories.check_complete(dataset, directory, f"complete it: {download}")
+    directory = directory or _fetched(source)
+    revision = None if directory or source.version == "main" else source.version
+    try:
+        return from_hub(
+            dataset, str(directory or source.name), revision=revision, image=image, label=label, size=size,
+            licence=source.licence, splits=splits, whole=True,
+        )  # fmt: skip
+    except kdbench.DataNotAvailable as error:
+        if directory is not None:
+            raise
+        install = f"{INSTALL_HUB}, then: " if error.fix == INSTALL_HUB else ""
+        login = "hf auth login, " if source.login else ""
+        elsewhere = f"on a machine with network: {login}{download}, and KDBENCH_DATA=DIR here"
+        fix = f"{install}kdbench data fetch {dataset}; or {elsewhere}"
+        raise kdbench.DataNotAvailable(error.what, error.why, fix) from error
 
 
 def from_hub(
@@ -55,11 +100,13 @@ def from_hub(
     name: str,
     *,
     config: str | None = None,
+    revision: str | None = None,
     image: str | None = None,
     label: str | None = None,
     size: int | None = None,
     licence: str = "",
     splits: Mapping[str, str] = SPLITS,
+    whole: bool = False,
 ) -> kdbench.Data:
     """Every split of an image classification set.
 
@@ -67,15 +114,23 @@ def from_hub(
         dataset: the name to use in messages.
         name: a name on the hub, or a directory.
         config: the hub's configuration of the set, where it has several.
+        revision: a commit, branch or tag of the hub; of a directory there is none.
         image, label: its columns; found by their types where they are not given.
         size: scale and crop pictures to squares of this many pixels.
         licence: as known; the hub's own word is taken otherwise.
-        splits: kdbench's name of each of its splits; others are left out.
+        splits: kdbench's name of each of its splits, in the order of the items; others are left out.
+        whole: each split that `splits` has a name for must be there.
 
-    Raises: DataNotAvailable, InvalidData.
+    Raises: DataNotAvailable; InvalidData; InvalidParameter for a revision of a directory.
     """
     library = _library(dataset)
-    parts = _load(library, dataset, name, config, splits)
+    parts = _by_split(dataset, name, _load(library, dataset, name, config, revision), splits)
+    if whole and (absent := set(splits.values()).difference(parts)):
+        raise kdbench.InvalidData(
+            f"dataset {dataset!r}: {name} lacks the {' and the '.join(sorted(absent))} split",
+            f"it has {', '.join(parts)}",
+            "get it again",
+        )
     first = next(iter(parts.values()))
     image = _column(dataset, first, image, _is_image(library), "image")
     label = _column(dataset, first, label, _is_label(library), "label")
@@ -114,25 +169,49 @@ def _library(dataset: str) -> ModuleType:
     return datasets
 
 
-def _load(
-    library: ModuleType, dataset: str, name: str, config: str | None, splits: Mapping[str, str]
-) -> dict[str, Any]:
-    """The splits that have labels, by kdbench's names for them."""
-    directory = Path(name).expanduser()
+def _fetched(source: kdbench.Source) -> Path | None:
     try:
-        if directory.is_dir() and any((directory / file).is_file() for file in ("dataset_dict.json", "state.json")):
-            loaded = library.load_from_disk(str(directory))
-        else:
-            loaded = library.load_dataset(str(directory) if directory.is_dir() else name, config)
+        return kdbench.source_path(source)
+    except kdbench.DataNotAvailable:
+        return None
+
+
+def _load(library: ModuleType, dataset: str, name: str, config: str | None, revision: str | None) -> Any:
+    """What the library makes of it: a set, or several by the names of the splits."""
+    directory = Path(name).expanduser()
+    if revision and directory.is_dir():
+        raise kdbench.InvalidParameter(f"dataset {dataset!r}: a directory has no revision", fix="leave out revision=")
+    try:
+        if not directory.is_dir():
+            return library.load_dataset(name, config, **({"revision": revision} if revision else {}))
+        if hub_directories.is_saved(directory):
+            return library.load_from_disk(str(directory))
+        return library.load_dataset(str(directory), config)
     except Exception as error:
+        if directory.is_dir():
+            raise hub_directories.unreadable(dataset, directory, error) from error
         raise kdbench.DataNotAvailable(
             f"dataset {dataset!r} is not on this machine",
             f"the library 'datasets' cannot load {name!r}: {str(error).splitlines()[0] if str(error) else error!r}",
             f"on a machine with network: python -c \"import datasets; datasets.load_dataset('{name}')\"",
         ) from error
+
+
+def _by_split(dataset: str, name: str, loaded: Any, splits: Mapping[str, str]) -> dict[str, Any]:
+    """The splits that have labels, by kdbench's names for them."""
     if not hasattr(loaded, "items"):
         return {"train": loaded}
-    parts = {splits[split]: part for split, part in loaded.items() if split in splits}
+    parts: dict[str, Any] = {}
+    for own, split in splits.items():
+        if own not in loaded:
+            continue
+        if split in parts:
+            raise kdbench.InvalidData(
+                f"dataset {dataset!r}: {name} has two splits for {split}",
+                f"its splits: {', '.join(loaded)}",
+                "remove one",
+            )
+        parts[split] = loaded[own]
     if not parts:
         raise kdbench.InvalidData(
             f"dataset {dataset!r} has no split that can be used", f"its splits: {', '.join(loaded)}"

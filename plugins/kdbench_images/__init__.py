@@ -6,22 +6,19 @@ from collections.abc import Callable
 
 import kdbench
 from kdbench import Recipe
-from kdbench_data import FASHION_MNIST
+from kdbench_data import CIFAR100, FASHION_MNIST
 from kdbench_images import figures, paper
-
-IMAGENET = "ImageNet's terms: non-commercial research and education"
-HUB_FIX = "pip install 'kdbench[hub]'"
-IMAGENET_FIX = f"{HUB_FIX}, then accept its terms on the hub and log in with: hf auth login"
+from kdbench_images.sources import IMAGENET, TINY_IMAGENET
 
 PARTS = (
     ("fashion-mnist-6k", "fashion_mnist_6k", "Fashion-MNIST, 6,000 to train on", 16000),
     ("fashion-mnist-1k", "fashion_mnist_1k", "Fashion-MNIST, 1,000 to train on", 12000),
 )
 FROM_HUB = (
-    ("cifar100-paper", "subsets:cifar100_paper", "CIFAR-100, 49,500 to train on", "not stated", 60000, 100, HUB_FIX),
-    ("tiny-imagenet", "imagenets:tiny_imagenet", "Tiny-ImageNet, 64x64", IMAGENET, 110000, 200, HUB_FIX),
-    ("imagenet-1k", "imagenets:imagenet", "ImageNet-1k, 224x224", IMAGENET, 1331167, 1000, IMAGENET_FIX),
-    ("imagenet-64", "imagenets:imagenet_64", "ImageNet-1k, 64x64", IMAGENET, 1331167, 1000, IMAGENET_FIX),
+    ("cifar100-paper", "subsets:cifar100_paper", "CIFAR-100, 49,500 to train on", CIFAR100, 60000, 100),
+    ("tiny-imagenet", "imagenets:tiny_imagenet", "Tiny-ImageNet, 64x64", TINY_IMAGENET, 110000, 200),
+    ("imagenet-1k", "imagenets:imagenet", "ImageNet-1k, 224x224", IMAGENET, 1331167, 1000),
+    ("imagenet-64", "imagenets:imagenet_64", "ImageNet-1k, 64x64", IMAGENET, 1331167, 1000),
 )
 
 RECIPES = {
@@ -72,10 +69,10 @@ def kdbench_register_datasets(register: Callable[..., None]) -> None:
             name, f"kdbench_images.subsets:{factory}", task="multiclass", title=title, licence="MIT", modality="image",
             items=items, classes=10, sources=(FASHION_MNIST,), fix=f"kdbench data fetch {name}",
         )  # fmt: skip
-    for name, target, title, licence, items, classes, fix in FROM_HUB:
+    for name, target, title, source, items, classes in FROM_HUB:
         register(
-            name, f"kdbench_images.{target}", task="multiclass", title=title, licence=licence, modality="image",
-            items=items, classes=classes, fix=fix,
+            name, f"kdbench_images.{target}", task="multiclass", title=title, licence=source.licence, modality="image",
+            items=items, classes=classes, sources=(source,), fix=f"kdbench data fetch {name}",
         )  # fmt: skip
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 import kdbench
-from kdbench_data import folders, hub, memory, pictures, places
+from kdbench_data import folders, hub, hub_directories, memory, pictures, places
+from kdbench_images.sources import IMAGENET, LICENCE, TINY_IMAGENET
 
 TINY, FULL = "tiny-imagenet", "imagenet-1k"
-TINY_HUB, FULL_HUB = "zh-plus/tiny-imagenet", "ILSVRC/imagenet-1k"
-LICENCE = "ImageNet's terms: non-commercial research and education"
 FULL_ITEMS = 1_281_167 + 50_000
 
 
@@ -21,34 +20,37 @@ def tiny_imagenet() -> kdbench.Data:
     """Tiny-ImageNet, 100,000 pictures (3, 64, 64) uint8 of 200 classes for training and 10,000 to test on.
 
     Its validation split is the test split, as in the papers: the labels of its own were never published. Read from
-    DIR/tiny-imagenet as its archive unpacks (`read_tiny`), else from the hub.
+    DIR/tiny-imagenet as its archive unpacks (`read_tiny`) or as the hub has it, else as it was fetched, else from the
+    hub.
     Raises: DataNotAvailable, InvalidData.
     """
     directory = next((one for one in places.candidates(TINY) if (one / "wnids.txt").is_file()), None)
     if directory is not None:
         return read_tiny(directory)
-    return hub.from_hub(
-        TINY, TINY_HUB, image="image", label="label", licence=LICENCE, splits={"train": "train", "valid": "test"}
-    )
+    return hub.named_set(
+        TINY, TINY_IMAGENET, image="image", label="label",
+        splits={"train": "train", "valid": "test", "validation": "test"},
+    )  # fmt: skip
 
 
 def imagenet(size: int = 224) -> kdbench.Data:
     """ImageNet-1k (ILSVRC 2012), 1,281,167 and 50,000 pictures in squares of `size` pixels; validation is the test.
 
-    Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG), else from the hub, which asks for a login. A
-    directory `test` is left out: its labels were never published.
+    Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG, or as the hub has it), else as it was fetched,
+    else from the hub, which asks for a login. A directory `test` is left out: its labels were never published.
     Raises: DataNotAvailable; InvalidData, also where one of the two directories is missing; FetchError, before anything
     is fetched, where the pictures fit neither into memory nor onto the disk of the data cache.
     """
     name = FULL if size == 224 else f"imagenet-{size}"
     for directory in places.candidates(FULL):
         tops = folders.split_directories(name, directory)
-        if tops.keys() & {"train", "validation"}:
+        # save_to_disk makes a train/ too
+        if tops.keys() & {"train", "validation"} and not hub_directories.holds_tables(directory):
             return replace(_official(name, directory, tops, size), licence=LICENCE)
     if not memory.fits(FULL_ITEMS, 3 * size * size):
         kdbench.check_disk_room(name, FULL_ITEMS * 3 * size * size)
-    return hub.from_hub(
-        name, FULL_HUB, image="image", label="label", size=size, licence=LICENCE,
+    return hub.named_set(
+        name, IMAGENET, place=FULL, image="image", label="label", size=size,
         splits={"train": "train", "validation": "test"},
     )  # fmt: skip
 

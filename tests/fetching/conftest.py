@@ -1,4 +1,4 @@
-"""A cache of each test's own, a stand-in for npm, and a package index on loopback."""
+"""A cache of each test's own, a stand-in for npm, and a package index and a hub on loopback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from archives import StubClient, only_pip_index, sha256
+from hub_server import Hub
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +71,31 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Quiet)) as port:
+        only_pip_index(monkeypatch, f"http://127.0.0.1:{port}/simple/")
+        yield Index(directory)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The only hub that the client knows."""
+    made = Hub()
+    with serving(made.start()) as port:
+        for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))
+        yield made
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[int]:
+    """Run a server in a thread; its port."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    only_pip_index(monkeypatch, f"http://127.0.0.1:{server.server_port}/simple/")
-    yield Index(directory)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
