@@ -36,8 +36,8 @@ def imagenet(size: int = 224) -> kdbench.Data:
     """ImageNet-1k (ILSVRC 2012), 1,281,167 and 50,000 pictures in squares of `size` pixels; validation is the test.
 
     Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG), else from the hub, which asks for a login.
-    Raises: DataNotAvailable; InvalidData; FetchError, before anything is fetched, where the pictures fit neither into
-    memory nor onto the disk of the data cache.
+    Raises: DataNotAvailable, also, before anything is fetched, where the pictures fit neither into memory nor onto the
+    disk of the data cache; InvalidData; FetchError.
     """
     name = FULL if size == 224 else f"imagenet-{size}"
     directory = next((one for one in places.candidates(FULL) if (one / "train").is_dir()), None)

@@ -11,7 +11,6 @@ from PIL import Image
 
 import kdbench
 from kdbench.engine.datasets import prepare
-from kdbench.errors import FetchError
 from kdbench_data import hub, memory, tables
 from kdbench_images import imagenets, subsets
 
@@ -212,9 +211,12 @@ class TestFromTheHub:
         asked = self.publish(monkeypatch, tmp_path, {"train": [0, 1], "validation": [1]})
         monkeypatch.setattr(memory, "available_bytes", lambda: 64e9)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10 * 10**9))
-        with pytest.raises(FetchError, match=r"(?s)'imagenet-1k' cannot.*takes 200\.4 GB.*has 10\.0 GB free"):
+        with pytest.raises(
+            kdbench.DataNotAvailable,
+            match=r"(?s)'imagenet-1k' is not on.*takes 200\.4 GB.*has 10\.0 GB free.*set KDBENCH",
+        ):
             imagenets.imagenet()
-        with pytest.raises(FetchError, match=r"(?s)'imagenet-64' cannot.*takes 16\.4 GB"):
+        with pytest.raises(kdbench.DataNotAvailable, match=r"(?s)'imagenet-64' is not on.*takes 16\.4 GB"):
             imagenets.imagenet_64()
         assert asked == {}
 
