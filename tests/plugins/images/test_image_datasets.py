@@ -12,7 +12,7 @@ from PIL import Image
 import kdbench
 from kdbench.engine.datasets import prepare
 from kdbench_data import hub, memory, tables
-from kdbench_images import imagenets, subsets
+from kdbench_images import imagenets, papers, subsets
 
 RANDOM = np.random.default_rng(1)
 WNIDS = ("n02", "n01", "n03")
@@ -95,7 +95,7 @@ def test_cifar_as_in_the_papers_keeps_all_but_five_training_items_of_each_class(
     labels, split = np.arange(36) % 3, np.array(["train"] * 30 + ["test"] * 6)
     whole = kdbench.Data(pixels(36, 3, 4, 4), labels, list("abc"), split=split, preprocess="image")
     monkeypatch.setattr(hub, "cifar100", lambda: whole)
-    data = subsets.cifar100_paper()
+    data = papers.cifar100()
     assert np.bincount(data.labels[data.split == "validation"]).tolist() == [5, 5, 5]
     np.testing.assert_array_equal(data.split[30:], ["test"] * 6)
     assert (data.split[:30] == "train").sum() == 15
