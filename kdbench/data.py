@@ -55,6 +55,8 @@ class Data:
             then stands for "the answer is not in this part whole", both labels 0; place 1 is the first of its text.
         preprocess: "standardize" (per column, on train), "image" (per channel, on train) or "none"; one for all views,
             or one per view.
+        channels: mean and deviation of each channel of "image" views, uint8 ones scaled to [0, 1], where published
+            weights were trained with given ones; those of the train items otherwise.
         source, licence: shown in reports.
     """
 
@@ -66,6 +68,7 @@ class Data:
     groups: NDArray[Any] | None = None
     parts: NDArray[Any] | None = None
     preprocess: Preprocess | Mapping[str, Preprocess] = "standardize"
+    channels: tuple[Sequence[float], Sequence[float]] | None = None
     targets: NDArray[Any] | None = None
     embedding: int = 128
     source: str = ""

@@ -271,7 +271,9 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
                 f"its {scope.replace('_', ' ')} asks for float16, which is for GPUs",
                 f"--set {scope}.precision=bf16-mixed, or --device cuda",
             )
-    as_registered = (combo, made.params, recipe, teacher_recipe) == (
+    # A teacher that is loaded may be the paper's own: the figure stays, and tells what the paper's teacher scored.
+    of_any_teacher = msgspec.structs.replace(combo, teacher_checkpoint=selected.combo.teacher_checkpoint)
+    as_registered = (of_any_teacher, made.params, recipe, teacher_recipe) == (
         selected.combo, method(**combo.params).params, base, teacher_base,
     )  # fmt: skip
     return Run(

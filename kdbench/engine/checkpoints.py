@@ -23,6 +23,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def load_weights(model: nn.Module, path: Path, model_name: str) -> None:
     """Load a .safetensors file, or a `torch.save`d state dict (read with weights_only=True), into the model.
 
+    A state dict under the names that a model declares in `published_names` (theirs -> its own) is loaded by them.
     Raises: CheckpointError where the file is missing, truncated, holds code, or is of another architecture.
     """
     if not path.is_file():
@@ -30,6 +31,9 @@ def load_weights(model: nn.Module, path: Path, model_name: str) -> None:
             f"checkpoint {str(path)!r} does not exist", fix="check the path of --set teacher_checkpoint=..."
         )
     state = _read(path)
+    published: Mapping[str, str] = getattr(model, "published_names", {})
+    if state.keys() <= published.keys():
+        state = {published[name]: value for name, value in state.items()}
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as error:

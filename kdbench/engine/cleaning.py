@@ -32,6 +32,7 @@ class Checked:
 
     views: Mapping[str, NDArray[Any]]
     preprocess: Mapping[str, Preprocess]
+    channels: tuple[tuple[float, ...], tuple[float, ...]] | None
     kept: NDArray[np.int64]
     labels: NDArray[Any]
     classes: tuple[str, ...]
@@ -82,6 +83,7 @@ def check_and_clean(name: str, data: object) -> Checked:
     return Checked(
         views=views,
         preprocess=preprocess,
+        channels=_channels(name, data, views, preprocess),
         kept=kept,
         labels=labels[kept],
         classes=classes,
@@ -169,6 +171,36 @@ def _preprocess(name: str, data: Data, views: Mapping[str, NDArray[Any]]) -> dic
             )
         chosen[view] = how
     return chosen
+
+
+def _channels(
+    name: str, data: Data, views: Mapping[str, NDArray[Any]], preprocess: Mapping[str, Preprocess]
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    if data.channels is None:
+        return None
+    try:
+        means, deviations = (tuple(map(float, values)) for values in data.channels)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(
+            f"dataset {name!r}: Data.channels is not two lists of numbers",
+            str(error),
+            "give the means of its channels and their deviations",
+        ) from error
+    found = {view: 1 if array.ndim == 3 else array.shape[1] for view, array in views.items()
+             if preprocess[view] == "image"}  # fmt: skip
+    if len(means) != len(deviations) or set(found.values()) != {len(means)}:
+        raise InvalidData(
+            f"dataset {name!r} gives {len(means)} means and {len(deviations)} deviations of its channels",
+            "; ".join(f"view {view!r} has {count} channels" for view, count in found.items()) or "it has no images",
+            "give one of each for every channel, or leave Data.channels out",
+        )
+    if not (np.isfinite(means).all() and np.isfinite(deviations).all() and min(deviations) > 0):
+        raise InvalidData(
+            f"dataset {name!r}: its channels cannot be standardised",
+            f"means {means}, deviations {deviations}",
+            "give finite means, and deviations above 0",
+        )
+    return means, deviations
 
 
 def _targets(name: str, data: Data, items: int) -> NDArray[Any] | None:

@@ -19,7 +19,7 @@ from kdbench.data import Data, DatasetInfo, Preprocess, Task
 from kdbench.engine.cleaning import Checked, check_and_clean
 from kdbench.engine.disk_view import DiskView, Inputs
 from kdbench.engine.once import PROTOCOL, content_sum, is_on_disk, once
-from kdbench.engine.preprocessing import CHUNK_BYTES, Moments, as_images, moments_of, transformed
+from kdbench.engine.preprocessing import CHUNK_BYTES, Moments, as_images, given_moments, moments_of, transformed
 from kdbench.engine.splits import Positions, draw_fold, draw_split
 from kdbench.engine.tasks import kind_of
 from kdbench.errors import InvalidData, KdbenchError, UnknownName, UsageError
@@ -126,7 +126,7 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
 
     Without folds the split is the official one, completed where it lacks a part, or 60/20/20; with `folds` it is
     number `fold` of a K-fold. It is stratified and depends on the data alone, never on a seed. Preprocessing is fitted
-    on the train split.
+    on the train split, but for channels whose statistics are given.
 
     Raises: InvalidData, naming the dataset, the place and what to do.
     """
@@ -142,7 +142,11 @@ def prepare(name: str, data: Data, *, fold: int | None, folds: int | None) -> Da
     for view, array in checked.views.items():
         how = checked.preprocess[view]
         images = as_images(array) if how == "image" else array
-        moments = _moments(name, images, checked.kept[split["train"]], how) if how != "none" else None
+        moments: Moments | None = None
+        if how == "image" and checked.channels is not None:
+            moments = given_moments(checked.channels, images.dtype)
+        elif how != "none":
+            moments = _moments(name, images, checked.kept[split["train"]], how)
         for part, positions in split.items():
             items = checked.kept[positions]
             if is_on_disk(array):
@@ -198,6 +202,8 @@ def _fingerprint(name: str, checked: Checked) -> str:
     views = {view: (_canonical(array).str, array.shape[1:]) for view, array in checked.views.items()}
     header = [PROTOCOL, len(checked.kept), checked.classes, views, dict(checked.preprocess)]
     header += [checked.official is not None, checked.groups is not None]
+    if checked.channels is not None:  # fingerprints are those of the versions that knew the train items' alone
+        header.append(checked.channels)
     rest = [checked.labels.astype("<i8")]
     if checked.targets is not None:
         rest.append(np.ascontiguousarray(checked.targets.astype("<f4")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,12 @@ def moments_of(array: NDArray[Any], train: Positions, how: Preprocess, *, what: 
     noise = count * np.finfo(np.float64).eps
     constant = variance <= noise * variance + (noise * mean) ** 2
     return mean, np.where(constant, 0.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
+
+
+def given_moments(channels: tuple[Sequence[float], Sequence[float]], dtype: np.dtype[Any]) -> Moments:
+    """Given means and deviations of channels, as `moments_of`; of bytes they are on the scale of [0, 1]."""
+    mean, deviation = np.array(channels, dtype=np.float64)[:, :, None, None] * (255.0 if dtype == np.uint8 else 1.0)
+    return mean, 1.0 / deviation
 
 
 def transformed(array: NDArray[Any], items: Positions, how: Preprocess, moments: Moments | None) -> Tensor:

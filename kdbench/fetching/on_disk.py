@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.durable import reason, remove, sync_directory
-from kdbench.errors import FetchError
+from kdbench.errors import DataNotAvailable, FetchError
 from kdbench.fetching import cache
 from kdbench.fetching.made_once import made_once
 from kdbench.fetching.prepared import prepared_path
@@ -64,12 +64,18 @@ def check_disk_room(name: str, size: int) -> None:
     Args:
         name, size: as of `remember_on_disk`.
 
-    Raises: FetchError, with both sizes.
+    Raises: DataNotAvailable, with both sizes.
     """
     start = prepared_path(name, None).name.rpartition("-")[0]
     hashes = "[0-9a-f]" * 64
-    if not any((cache.root() / "prepared").glob(f"{start}-{hashes}.npy")):
+    if any((cache.root() / "prepared").glob(f"{start}-{hashes}.npy")):
+        return
+    try:
         _check_room(name, size)
+    except FetchError as error:
+        raise DataNotAvailable(
+            f"dataset {name!r} is not on this machine", f"it would not fit: {error.why}", error.fix
+        ) from error
 
 
 def _check_room(name: str, size: int) -> None:

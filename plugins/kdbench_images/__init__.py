@@ -1,4 +1,4 @@
-"""Images: the suites `images` and `images-quick`, and the papers' CIFAR-100 benchmark as `cifar100-paper`."""
+"""Images: the suites `images` and `images-quick`, and the papers' benchmarks, suites whose names end in -paper."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ from collections.abc import Callable
 
 import kdbench
 from kdbench import Recipe
-from kdbench_data import CIFAR100, FASHION_MNIST
-from kdbench_images import figures, paper
-from kdbench_images.sources import IMAGENET, TINY_IMAGENET
+from kdbench_data import CIFAR10 as CIFAR10_FILES
+from kdbench_data import CIFAR100 as CIFAR100_FILES
+from kdbench_data import FASHION_MNIST
+from kdbench_images import sources
+from kdbench_images.cifar10 import CIFAR10, WRN
+from kdbench_images.cifar100 import CIFAR, CIFAR100, CIFAR_LIGHT
+from kdbench_images.imagenet_paper import IMAGENET, IMAGENET_1K
+from kdbench_images.tiny_imagenet import TINY_IMAGENET
 
 PARTS = (
     ("fashion-mnist-6k", "fashion_mnist_6k", "Fashion-MNIST, 6,000 to train on", 16000),
     ("fashion-mnist-1k", "fashion_mnist_1k", "Fashion-MNIST, 1,000 to train on", 12000),
 )
 FROM_HUB = (
-    ("cifar100-paper", "subsets:cifar100_paper", "CIFAR-100, 49,500 to train on", CIFAR100, 60000, 100),
-    ("tiny-imagenet", "imagenets:tiny_imagenet", "Tiny-ImageNet, 64x64", TINY_IMAGENET, 110000, 200),
-    ("imagenet-1k", "imagenets:imagenet", "ImageNet-1k, 224x224", IMAGENET, 1331167, 1000),
-    ("imagenet-64", "imagenets:imagenet_64", "ImageNet-1k, 64x64", IMAGENET, 1331167, 1000),
+    ("tiny-imagenet", "imagenets:tiny_imagenet", "Tiny-ImageNet, 64x64", sources.TINY_IMAGENET, 110000, 200),
+    ("imagenet-1k", "imagenets:imagenet", "ImageNet-1k, 224x224", sources.IMAGENET, 1331167, 1000),
+    ("imagenet-64", "imagenets:imagenet_64", "ImageNet-1k, 64x64", sources.IMAGENET, 1331167, 1000),
+    ("cifar10-paper", "papers:cifar10", "CIFAR-10, 49,500 to train on", CIFAR10_FILES, 60000, 10),
+    ("cifar100-paper", "papers:cifar100", "CIFAR-100, 49,500 to train on", CIFAR100_FILES, 60000, 100),
+    (
+        "tiny-imagenet-paper",
+        "papers:tiny_imagenet",
+        "Tiny-ImageNet, 99,000 to train on",
+        sources.TINY_IMAGENET,
+        110000,
+        200,
+    ),
+    ("imagenet-paper", "papers:imagenet", "ImageNet-1k, 1,276,167 to train on", sources.IMAGENET, 1331167, 1000),
 )
 
 RECIPES = {
@@ -34,8 +49,10 @@ RECIPES = {
         Recipe(epochs=30, batch_size=128, lr=0.1, schedule="onecycle", augment=("crop", "flip")),
         "SGD, one cycle, 30 epochs with crops and flips of 28x28 images of things",
     ),
-    "cifar": (paper.CIFAR, "240 epochs of SGD in steps, with crops and flips: the papers' CIFAR recipe, last epoch"),
-    "cifar-light": (paper.CIFAR_LIGHT, "the papers' CIFAR recipe for MobileNets and ShuffleNets: a fifth of the rate"),
+    "cifar": (CIFAR, "240 epochs of SGD in steps, with crops and flips: the papers' CIFAR recipe, last epoch"),
+    "cifar-light": (CIFAR_LIGHT, "the papers' CIFAR recipe for MobileNets and ShuffleNets: a fifth of the rate"),
+    "cifar-wrn": (WRN, "200 epochs of SGD in steps, with crops and flips: the recipe of wide residual networks"),
+    "imagenet": (IMAGENET, "100 epochs of SGD in steps, with resized crops and flips: the papers' ImageNet recipe"),
 }
 
 SMALL = {"teacher": "cnn-l", "student": "cnn-s"}
@@ -63,7 +80,7 @@ QUICK_PAIRS = (
 
 @kdbench.hookimpl
 def kdbench_register_datasets(register: Callable[..., None]) -> None:
-    """Stated parts of Fashion-MNIST and CIFAR-100; Tiny-ImageNet and ImageNet."""
+    """Stated parts of Fashion-MNIST and of the papers' sets; Tiny-ImageNet and ImageNet."""
     for name, factory, title, items in PARTS:
         register(
             name, f"kdbench_images.subsets:{factory}", task="multiclass", title=title, licence="MIT", modality="image",
@@ -85,7 +102,7 @@ def kdbench_register_recipes(register: Callable[..., None]) -> None:
 
 @kdbench.hookimpl
 def kdbench_register_combos(register: Callable[..., None]) -> None:
-    """The suites `images` and `images-quick`, and the papers' benchmark, which takes a GPU and is run on request."""
+    """The suites `images` and `images-quick`, and the papers' benchmarks."""
     for pair, recipe, methods in PAIRS:
         for name, combo in kdbench.grid(methods=methods, recipes=[recipe], **pair):
             quick = combo.dataset == "digits" and combo.method in QUICK
@@ -94,21 +111,5 @@ def kdbench_register_combos(register: Callable[..., None]) -> None:
     for pair in QUICK_PAIRS:
         for name, combo in kdbench.grid(methods=QUICK, recipes=["few-images"], **pair):
             register(name, combo, suites=["images-quick"], on_request=True)
-    for pair in (*figures.SAME, *figures.CROSS):
-        _register_paper(register, pair)
-
-
-def _register_paper(register: Callable[..., None], pair: str) -> None:
-    teacher, _, student = pair.partition("->")
-    methods = [method for method in paper.METHODS if paper.serves(pair, method)]
-    for name, combo in kdbench.grid(
-        methods=methods,
-        recipes=[paper.recipe(student)],
-        params={method: paper.params(pair, method) for method in methods},
-        dataset=paper.DATASET,
-        teacher=teacher,
-        student=student,
-        teacher_recipe="cifar",
-    ):
-        figure = figures.published(pair, combo.method)
-        register(name, combo, suites=[paper.SUITE], on_request=True, published=() if figure is None else figure)
+    for benchmark in (CIFAR10, CIFAR100, TINY_IMAGENET, IMAGENET_1K):
+        benchmark.register(register)

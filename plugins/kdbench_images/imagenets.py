@@ -38,8 +38,8 @@ def imagenet(size: int = 224) -> kdbench.Data:
 
     Read from DIR/imagenet-1k (train/CLASS/*.JPEG and val/CLASS/*.JPEG, or as the hub has it), else as it was fetched,
     else from the hub, which asks for a login. A directory `test` is left out: its labels were never published.
-    Raises: DataNotAvailable; InvalidData, also where one of the two directories is missing; FetchError, before anything
-    is fetched, where the pictures fit neither into memory nor onto the disk of the data cache.
+    Raises: DataNotAvailable, also, before anything is fetched, where the pictures fit neither into memory nor onto the
+    disk of the data cache; InvalidData, also where one of the two directories is missing; FetchError.
     """
     name = FULL if size == 224 else f"imagenet-{size}"
     for directory in places.candidates(FULL):

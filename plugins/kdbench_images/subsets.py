@@ -1,4 +1,4 @@
-"""Stated parts of Fashion-MNIST, and CIFAR-100 split as near to the papers' protocol as a validation split allows."""
+"""Stated parts of Fashion-MNIST, and how parts of a dataset are drawn."""
 
 from __future__ import annotations
 
@@ -39,23 +39,6 @@ def fashion_mnist_1k() -> kdbench.Data:
     return drawn(fashion_mnist(), {"train": 100, "validation": 100})
 
 
-def cifar100_paper() -> kdbench.Data:
-    """CIFAR-100 with 49,500 training items; five of each class are watched as validation, and decide nothing.
-
-    The papers train on all 50,000 and score the last epoch, for which no validation is needed; kdbench keeps a
-    validation split in any case. Raises: DataNotAvailable, InvalidData.
-    """
-    from kdbench_data.hub import cifar100
-
-    data = cifar100()
-    if data.split is None:
-        raise kdbench.InvalidData("dataset 'cifar100-paper' has no official test split", fix="fetch cifar100 again")
-    _, watched = _first(data, {"rest": 0, "validation": 5})
-    split = np.array(data.split, dtype="<U10")
-    split[watched] = "validation"
-    return replace(data, split=split)
-
-
 def drawn(data: kdbench.Data, counts: Mapping[str, int]) -> kdbench.Data:
     """The official test split whole, and of each class's official training items as many as `counts` says, by split.
 
@@ -70,6 +53,19 @@ def drawn(data: kdbench.Data, counts: Mapping[str, int]) -> kdbench.Data:
     kept = np.flatnonzero(split != "")
     views = {name: array[kept] for name, array in data.views().items()}
     return replace(data, inputs=views, labels=np.asarray(data.labels)[kept], split=split[kept])
+
+
+def watched(name: str, data: kdbench.Data, of_each: int) -> kdbench.Data:
+    """The data with so many training items of each class as its validation split.
+
+    Raises: InvalidData where a class has fewer, or there is no official test split.
+    """
+    if data.split is None:
+        raise kdbench.InvalidData(f"dataset {name!r} has no official test split", fix="fetch it again")
+    _, items = _first(data, {"rest": 0, "validation": of_each})
+    split = np.array(data.split, dtype="<U10")
+    split[items] = "validation"
+    return replace(data, split=split)
 
 
 def _first(data: kdbench.Data, counts: Mapping[str, int]) -> list[Indices]:

@@ -53,6 +53,17 @@ FAMILIES = (
         "image",
         {"shufflenetv1": "0.95M", "shufflenetv2": "1.36M"},
     ),
+    Family(
+        "imagenet",
+        "He et al. (2016), Howard et al. (2017)",
+        "image",
+        {
+            "imagenet-resnet18": "11.23M",
+            "imagenet-resnet34": "21.34M",
+            "imagenet-resnet50": "23.71M",
+            "imagenet-mobilenetv1": "3.31M",
+        },
+    ),
 )
 
 

@@ -1,13 +1,14 @@
 """Residual networks for small images (He et al., 2016, "Deep Residual Learning for Image Recognition").
 
 Two families: the three-stage CIFAR networks of section 4.2 (depth 6n + 2, base width 16, and their "x4" widening), and
-the four-stage ImageNet networks with a 3x3 stride-1 stem for small images. A shortcut that changes shape is a 1x1
-projection (option B), as in the distillation literature since CRD (Tian et al., 2020); the paper's CIFAR networks pad
-with zeros (option A) and so have a few thousand parameters less.
+the four-stage ImageNet networks with a 3x3 stride-1 stem for small images; those with their own stem are in `imagenet`.
+A shortcut that changes shape is a 1x1 projection (option B), as in the distillation literature since CRD (Tian et al.,
+2020); the paper's CIFAR networks pad with zeros (option A) and so have a few thousand parameters less.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,15 @@ def resnet(
     widths: tuple[int, ...],
     depths: tuple[int, ...],
     block: Block = basic_block,
+    begin: Callable[[int, int], nn.Module] = conv_bn,
 ) -> StagedNet:
-    """A residual network: 3x3 stem, one stage per width, each after the first at half the size."""
+    """A residual network: a stem of `stem` channels, one stage per width, each after the first at half the size.
+
+    `begin` makes the stem of input and output channels: 3x3 at stride 1.
+    """
     channels, _, _ = image_shape(name, info)
     net = StagedNet(
-        stem=conv_bn(channels, stem),
+        stem=begin(channels, stem),
         stages=stack_blocks(block, stem, widths=widths, depths=depths, strides=(1, *(2 for _ in widths[1:]))),
         head=global_pool(),
         fc=nn.Linear(widths[-1], info.num_classes),

@@ -23,9 +23,11 @@ class StagedNet(nn.Module):
 
     `feature_layers` maps a feature's name to the module that outputs it (or, with ":input", receives it);
     `pre_activations`, to where it is before its activation, for those whose last module does not tell.
+    `published_names` maps the names of a state dict that others publish to those of this module's.
     """
 
     pre_activations: Mapping[str, str] = {}
+    published_names: Mapping[str, str] = {}
 
     def __init__(
         self, *, stages: Sequence[nn.Module], fc: nn.Linear, stem: nn.Module | None = None, head: nn.Module

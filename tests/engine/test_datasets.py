@@ -184,6 +184,38 @@ class TestPreprocessing:
         expected = (images[dataset.test.index.numpy()] / 255 - mean[:, None, None]) / deviation[:, None, None]
         np.testing.assert_allclose(dataset.test.inputs["input"].numpy(), expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize("scale", [255, 1])
+    def test_given_statistics_of_channels_are_taken_as_they_are(self, scale):
+        raw = RANDOM.integers(0, 256, (60, 3, 5, 4), dtype=np.uint8)
+        images = raw if scale == 255 else raw / 255
+        given = ((0.5, 0.25, 0.0), (0.2, 0.4, 1.0))
+        dataset = ready(some_data(inputs=images, preprocess="image", channels=given))
+        mean, deviation = (np.array(values)[:, None, None] for values in given)
+        expected = (images[dataset.test.index.numpy()] / scale - mean) / deviation
+        np.testing.assert_allclose(dataset.test.inputs["input"].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+    def test_given_statistics_of_channels_change_the_fingerprint(self):
+        data = some_data(inputs=RANDOM.integers(0, 256, (60, 5, 4), dtype=np.uint8), preprocess="image")
+        found = {ready(replace(data, channels=given)).fingerprint for given in (None, ([0.5], [0.2]), ([0.5], [0.1]))}
+        assert len(found) == 3
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"channels": ([0.5], [0.2])}, r"gives 1 means and 1 deviations.*view 'input' has 3 channels"),
+            ({"channels": ([0.5] * 3, [0.2] * 2)}, "gives 3 means and 2 deviations"),
+            ({"channels": ([0.5] * 3, [0.2] * 2 + [0.0])}, "cannot be standardised"),
+            ({"channels": ([np.nan] * 3, [0.2] * 3)}, "cannot be standardised"),
+            ({"channels": ([0.5] * 3,)}, "is not two lists of numbers"),
+            ({"channels": (0.5, 0.2)}, "is not two lists of numbers"),
+            ({"channels": ([0.5] * 3, [0.2] * 3), "preprocess": "none"}, "it has no images"),
+        ],
+    )
+    def test_statistics_that_do_not_fit_the_images_are_refused(self, changes, said):
+        images = RANDOM.integers(0, 256, (60, 3, 5, 4), dtype=np.uint8)
+        with pytest.raises(kdbench.InvalidData, match=rf"(?s)'mine'.*{said}"):
+            ready(some_data(**{"inputs": images, "preprocess": "image", **changes}))
+
     def test_grey_images_get_their_channel(self):
         dataset = ready(some_data(inputs=RANDOM.integers(0, 256, (60, 5, 4), dtype=np.uint8), preprocess="image"))
         assert dataset.info(None).input_shape == (1, 5, 4)

@@ -72,6 +72,10 @@ def test_a_setting_that_changes_nothing_keeps_the_figure(with_figure):
     assert planned(with_figure, "softened.temperature=4").published == (FIGURE,)
 
 
+def test_a_teacher_that_is_loaded_keeps_the_figure(with_figure):
+    assert planned(with_figure, "teacher_checkpoint=theirs.pt").published == (FIGURE,)
+
+
 def test_folds_and_trials_have_no_published_figure(with_figure):
     runs = make_plan(with_figure, Selection(names=("figure",)), (), Repeats(seeds=(0,), folds=2)).runs
     assert {run.published for run in runs} == {()}

@@ -12,7 +12,7 @@ import pytest
 import kdbench
 from kdbench.fetching import cache
 from kdbench_data import CIFAR100, hub
-from kdbench_images import imagenets, subsets
+from kdbench_images import imagenets, papers
 
 datasets = pytest.importorskip("datasets")
 CIFAR = {"train": [0, 1, 2] * 6, "test": [2, 1, 0]}
@@ -87,7 +87,7 @@ class TestFound:
 
     def test_cifar100_paper_reads_the_directory_of_cifar100(self, here):
         hub_tables.write_parquet(cifar100(), here / "cifar100")
-        data = subsets.cifar100_paper()
+        data = papers.cifar100()
         assert np.bincount(data.labels[data.split == "validation"]).tolist() == [5, 5, 5]
         assert (data.split == "train").sum() == 3
 
@@ -181,7 +181,7 @@ class TestAbsent:
         ("factory", "name", "repository", "place"),
         [
             (hub.cifar10, "cifar10", "uoft-cs/cifar10", "cifar10"),
-            (subsets.cifar100_paper, "cifar100", "uoft-cs/cifar100", "cifar100"),
+            (papers.cifar100, "cifar100", "uoft-cs/cifar100", "cifar100"),
             (imagenets.tiny_imagenet, "tiny-imagenet", "zh-plus/tiny-imagenet", "tiny-imagenet"),
             (imagenets.imagenet_64, "imagenet-64", "ILSVRC/imagenet-1k", "imagenet-1k"),
         ],

@@ -9,10 +9,11 @@ from kdbench.engine.augment import augmentation
 from kdbench.engine.optim import lr_factor, make_optimizer
 from kdbench.plan import Repeats, make_plan
 from kdbench.select import Selection
-from kdbench_images import figures, paper
+from kdbench_images.cifar100 import CIFAR, CIFAR100, METHODS
+from kdbench_images.cifar100_figures import SAME, TEACHERS
 
-PAIRS = (*figures.SAME, *figures.CROSS)
-# Typed from a survey of the papers' tables, apart from kdbench_images/figures.py, for seven of the pairs.
+PAIRS = CIFAR100.pairs
+# Typed from a survey of the papers' tables, apart from kdbench_images/cifar100_figures.py, for seven of the pairs.
 SURVEYED = (
     "wrn-40-2->wrn-16-2", "wrn-40-2->wrn-40-1", "resnet56->resnet20", "resnet32x4->resnet8x4", "vgg13->vgg8",
     "resnet50->mobilenetv2", "resnet32x4->shufflenetv2",
@@ -41,9 +42,9 @@ def test_every_pair_of_the_benchmark_has_every_method(runs):
     assert {run.combo.pair for run in runs} == set(PAIRS)
     for pair in PAIRS:
         found = {run.combo.method for run in runs if run.combo.pair == pair}
-        without = set() if pair in figures.SAME and pair != "wrn-40-2->wrn-40-1" else {"fsp"}
+        without = set() if pair in SAME and pair != "wrn-40-2->wrn-40-1" else {"fsp"}
         without |= {"ab"} if pair == "resnet32x4->shufflenetv2" else set()
-        assert found == set(paper.METHODS) - without, pair
+        assert found == set(METHODS) - without, pair
 
 
 @pytest.mark.parametrize(("student", "base"), [("resnet20", 0.05), ("mobilenetv2", 0.01), ("shufflenetv1", 0.01)])
@@ -68,7 +69,7 @@ def test_the_rest_of_the_recipe_is_the_papers(runs):
 
 def test_crops_are_of_a_border_of_four_and_half_of_the_items_are_mirrored():
     ramp = torch.arange(1.0, 33).expand(512, 1, 32, 32)  # 1 to 32 from left to right
-    moved = augmentation(paper.CIFAR.augment)(ramp, torch.Generator().manual_seed(0))[:, 0, 16]
+    moved = augmentation(CIFAR.augment)(ramp, torch.Generator().manual_seed(0))[:, 0, 16]
     mirrored = moved[:, 20] < moved[:, 10]
     assert 0.4 < mirrored.float().mean() < 0.6
     left = torch.where(mirrored[:, None], moved.flip(1), moved)
@@ -79,14 +80,14 @@ def test_figures_agree_with_a_survey_typed_apart():
     for method, row in SURVEY.items():
         for pair, value in zip(SURVEYED, row.split(), strict=True):
             if method == "teacher":
-                assert figures.TEACHERS[pair.partition("->")[0]] == float(value)
+                assert TEACHERS[pair.partition("->")[0]] == float(value)
             else:
-                assert figures.published(pair, method).value == pytest.approx(float(value) / 100, abs=1e-9), (
+                assert CIFAR100.published(pair, method).value == pytest.approx(float(value) / 100, abs=1e-9), (
                     method,
                     pair,
                 )
     dist = {"resnet56->resnet20": 71.75, "resnet32x4->resnet8x4": 76.31, "resnet50->mobilenetv2": 68.66}
-    assert all(figures.published(pair, "dist").value == pytest.approx(value / 100) for pair, value in dist.items())
+    assert all(CIFAR100.published(pair, "dist").value == pytest.approx(value / 100) for pair, value in dist.items())
 
 
 def test_runs_carry_their_figures_with_source_and_protocol(runs):

@@ -11,9 +11,8 @@ from PIL import Image
 
 import kdbench
 from kdbench.engine.datasets import prepare
-from kdbench.errors import FetchError
 from kdbench_data import hub, memory, tables
-from kdbench_images import imagenets, subsets
+from kdbench_images import imagenets, papers, subsets
 
 RANDOM = np.random.default_rng(1)
 WNIDS = ("n02", "n01", "n03")
@@ -96,7 +95,7 @@ def test_cifar_as_in_the_papers_keeps_all_but_five_training_items_of_each_class(
     labels, split = np.arange(36) % 3, np.array(["train"] * 30 + ["test"] * 6)
     whole = kdbench.Data(pixels(36, 3, 4, 4), labels, list("abc"), split=split, preprocess="image")
     monkeypatch.setattr(hub, "cifar100", lambda: whole)
-    data = subsets.cifar100_paper()
+    data = papers.cifar100()
     assert np.bincount(data.labels[data.split == "validation"]).tolist() == [5, 5, 5]
     np.testing.assert_array_equal(data.split[30:], ["test"] * 6)
     assert (data.split[:30] == "train").sum() == 15
@@ -212,9 +211,12 @@ class TestFromTheHub:
         asked = self.publish(monkeypatch, tmp_path, {"train": [0, 1], "validation": [1]})
         monkeypatch.setattr(memory, "available_bytes", lambda: 64e9)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10 * 10**9))
-        with pytest.raises(FetchError, match=r"(?s)'imagenet-1k' cannot.*takes 200\.4 GB.*has 10\.0 GB free"):
+        with pytest.raises(
+            kdbench.DataNotAvailable,
+            match=r"(?s)'imagenet-1k' is not on.*takes 200\.4 GB.*has 10\.0 GB free.*set KDBENCH",
+        ):
             imagenets.imagenet()
-        with pytest.raises(FetchError, match=r"(?s)'imagenet-64' cannot.*takes 16\.4 GB"):
+        with pytest.raises(kdbench.DataNotAvailable, match=r"(?s)'imagenet-64' is not on.*takes 16\.4 GB"):
             imagenets.imagenet_64()
         assert asked == {}
 

@@ -47,7 +47,8 @@ def test_features_are_stages_in_depth_order_and_then_the_penultimate(build, name
 
 
 def test_stage_features_of_an_image_model_are_maps(build, image_name):
-    seen = recorded(build(image_name, (3, 32, 32)), torch.randn(2, 3, 32, 32))
+    shape = (3, 64, 64) if image_name.startswith("imagenet-") else (3, 32, 32)
+    seen = recorded(build(image_name, shape), torch.randn(2, *shape))
     sizes = [feature.shape[2] for name, feature in seen.items() if name.startswith("stage")]
     assert len(sizes) >= 3
     assert sizes == sorted(sizes, reverse=True)

@@ -27,6 +27,14 @@ PUBLISHED = {
 }
 
 
+ON_IMAGENET = {
+    "imagenet-resnet18": 11_689_512,
+    "imagenet-resnet34": 21_797_672,
+    "imagenet-resnet50": 25_557_032,
+    "imagenet-mobilenetv1": 4_231_976,
+}
+
+
 def count(model) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -34,6 +42,11 @@ def count(model) -> int:
 @pytest.mark.parametrize(("architecture", "expected"), PUBLISHED.items(), ids=PUBLISHED)
 def test_parameter_count_is_the_published_one(build, architecture, expected):
     assert count(build(architecture, (3, 32, 32), 100)) == expected
+
+
+@pytest.mark.parametrize(("architecture", "expected"), ON_IMAGENET.items(), ids=ON_IMAGENET)
+def test_parameter_count_on_imagenet_is_the_published_one(build, architecture, expected):
+    assert count(build(architecture, (3, 224, 224), 1000)) == expected
 
 
 def test_listing_states_the_parameter_count(build, name):

@@ -5,9 +5,7 @@ A figure that we could not read in the paper's own table, or in its authors' own
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import kdbench
+from kdbench_images.benchmark import Table
 
 SAME = (
     "wrn-40-2->wrn-16-2", "wrn-40-2->wrn-40-1", "resnet56->resnet20", "resnet110->resnet20", "resnet110->resnet32",
@@ -58,24 +56,18 @@ _CROSS_TABLE = {
 }
 
 
-class Table(NamedTuple):
-    """One table of a paper: by method and pair, with its source and protocol."""
-
-    source: str
-    protocol: str
-    figures: dict[str, dict[str, float]]
-
-
 TABLES = (
     Table(
         "Tian et al. (2020), table 1",
         "mean of 5 runs, 50,000 training items, last of 240 epochs, test split",
         {method: {p: v for p, v in zip(SAME, row, strict=True) if v} for method, row in _SAME_TABLE.items()},
+        TEACHERS,
     ),
     Table(
         "Tian et al. (2020), table 2",
         "mean of 3 runs, 50,000 training items, last of 240 epochs, test split",
         {method: dict(zip(CROSS, row, strict=True)) for method, row in _CROSS_TABLE.items()},
+        TEACHERS,
     ),
     Table(
         "Zhao et al. (2022), the CIFAR-100 tables",
@@ -88,6 +80,7 @@ TABLES = (
                 "resnet50->mobilenetv2": 70.35, "resnet32x4->shufflenetv2": 77.07,
             }
         },
+        TEACHERS,
     ),
     Table(
         "Chen et al. (2021, Knowledge Review), the CIFAR-100 tables",
@@ -99,6 +92,7 @@ TABLES = (
                 "wrn-40-2->shufflenetv1": 77.14, "resnet32x4->shufflenetv2": 77.78,
             }
         },
+        TEACHERS,
     ),
     Table(
         "Huang et al. (2022), the CIFAR-100 table",
@@ -109,20 +103,6 @@ TABLES = (
                 "resnet32x4->shufflenetv2": 77.35,
             }
         },
+        TEACHERS,
     ),
 )  # fmt: skip
-
-
-def published(pair: str, method: str) -> kdbench.Published | None:
-    """The figure of `teacher->student` by a method, as a share; None where we know of none."""
-    for table in TABLES:
-        value = table.figures.get(method, {}).get(pair)
-        if value is not None:
-            return kdbench.Published(
-                metric="accuracy",
-                value=round(value / 100, 6),
-                source=table.source,
-                protocol=table.protocol,
-                teacher=round(TEACHERS[pair.partition("->")[0]] / 100, 6),
-            )
-    return None

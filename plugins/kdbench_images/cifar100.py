@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kdbench import Recipe
-from kdbench_images.figures import SAME
+from kdbench_images.benchmark import Benchmark
+from kdbench_images.cifar100_figures import CROSS, SAME, TABLES
 
-SUITE, DATASET = "cifar100-paper", "cifar100-paper"
 METHODS = (
     "scratch", "kd", "fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "ab", "ft", "fsp", "nst", "crd",
     "dkd", "dist", "reviewkd", "simkd",
@@ -38,7 +38,7 @@ CIFAR_LIGHT = Recipe(
 )
 """For students of the MobileNet and ShuffleNet families."""
 
-BENCHMARK: dict[str, dict[str, Any]] = {
+WEIGHTS: dict[str, dict[str, Any]] = {
     "kd": {"temperature": 4.0, "alpha": 0.9},
     "fitnet": {"weight": 100.0},
     "at": {"weight": 1000.0},
@@ -76,20 +76,23 @@ def params(pair: str, method: str) -> dict[str, Any]:
         return {"beta": DKD_BETA.get(pair, 8.0)}
     if method == "reviewkd" and pair in REVIEW_WEIGHT:
         return {"weight": REVIEW_WEIGHT[pair]}
-    return BENCHMARK.get(method, {})
+    return WEIGHTS.get(method, {})
 
 
-def serves(pair: str, method: str) -> bool:
-    """Whether the method can run on the pair.
+def methods(pair: str) -> list[str]:
+    """Those that can run on the pair.
 
     `fsp` compares maps of equal widths, as in the benchmark; a ShuffleNetV2's blocks end in a concatenation, of which
     `ab` finds no value before the activation.
     """
-    if method == "fsp":
-        return pair in SAME and pair != "wrn-40-2->wrn-40-1"
-    return method != "ab" or not pair.endswith("->shufflenetv2")
+    left_out = set() if pair in SAME and pair != "wrn-40-2->wrn-40-1" else {"fsp"}
+    left_out |= {"ab"} if pair.endswith("->shufflenetv2") else set()
+    return [method for method in METHODS if method not in left_out]
 
 
 def recipe(student: str) -> str:
     """The name of the recipe that trains a student."""
     return "cifar-light" if student.startswith(("mobilenet", "shufflenet")) else "cifar"
+
+
+CIFAR100 = Benchmark("cifar100-paper", (*SAME, *CROSS), methods, params, recipe, "cifar", TABLES)
