@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kdbench.data import TOKEN_TASKS, Data, DatasetInfo
+from kdbench.data import TOKEN_TASKS, Data, DatasetInfo, Task
 from kdbench.method import Method
 
 if TYPE_CHECKING:
@@ -55,17 +55,26 @@ def kdbench_command() -> Callable[..., CommandResult]:
     return run
 
 
-def check_method(cls: type[Method], *, epochs: int = 2, **params: Any) -> None:
+def check_method(
+    cls: type[Method], *, epochs: int = 2, student: Factory | None = None, teacher: Factory | None = None, **params: Any
+) -> None:
     """Train with the method on a small made-up task and check what kdbench promises of methods.
 
     The hyper-parameters and their search ranges are declared and validated; the loss is finite and reaches the student;
     the student moves; the teacher's parameters and statistics do not, unless the method trains it; what is scored
     answers with finite logits; the same seed gives the same bits.
+
+    Args:
+        epochs: of the training; of three steps each.
+        student, teacher: factories for a method that wants something of its models which the made-up ones lack: items
+            are (1, 8, 8), and one of three classes; or have some of three labels, where the method serves only those.
+        params: the method's hyper-parameters.
     """
     assert isinstance(cls, type), f"{cls!r} is not a class"
     assert issubclass(cls, Method), f"{cls.__name__} is not a subclass of kdbench.Method"
     _check_parameters(cls)
-    first, second = _train(cls, params, epochs), _train(cls, params, epochs)
+    factories = student or partial(_network, 8), teacher or partial(_network, 16)
+    first, second = (_train(cls, params, epochs, *factories) for _ in range(2))
     _check_training(cls, first)
     for name, value in first.student.state_dict().items():
         same = value.equal(second.student.state_dict()[name])
@@ -157,7 +166,9 @@ class _Trained:
     history: list[dict[str, float]]
 
 
-def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
+def _train(
+    cls: type[Method], params: dict[str, Any], epochs: int, build_student: Factory, build_teacher: Factory
+) -> _Trained:
     import torch
     from lightning_fabric import Fabric
 
@@ -175,16 +186,19 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     labels = torch.arange(_ITEMS) % _CLASSES
     centres = torch.randn(_CLASSES, *_SHAPE, generator=stream)
     inputs = centres[labels] + 0.5 * torch.randn(_ITEMS, *_SHAPE, generator=stream)
-    views = Views(inputs, inputs.clone() if method.needs.input_grad else inputs, labels)
+    task: Task = "multilabel" if "multilabel" in cls.tasks and "multiclass" not in cls.tasks else "multiclass"
+    if task == "multilabel":  # all but one of the labels
+        labels = (labels[:, None] != torch.arange(_CLASSES)).float()
+    views = Views(inputs, inputs.clone() if method.needs.input_grad else inputs, labels, task)
     seed_global(0, "check_method")
-    info = DatasetInfo("checked", "multiclass", _CLASSES, _SHAPE, _ITEMS)
-    teacher, student = _network(16), _network(8)
+    info = DatasetInfo("checked", task, _CLASSES, _SHAPE, _ITEMS)
+    teacher, student = build_teacher(info), build_student(info)
     before = [{key: value.clone() for key, value in model.state_dict().items()} for model in (student, teacher)]
     needs = method.needs
     recipe = Recipe(epochs=epochs, batch_size=16, select="last")
     entries = (
-        Entry("student", "student", partial(_network, 8), "kdbench"),
-        Entry("teacher", "teacher", partial(_network, 16), "kdbench"),
+        Entry("student", "student", build_student, "kdbench"),
+        Entry("teacher", "teacher", build_teacher, "kdbench"),
     )
     pair = Pair(
         info,
@@ -212,12 +226,12 @@ def _train(cls: type[Method], params: dict[str, Any], epochs: int) -> _Trained:
     return _Trained(trainer.student, teacher, before[0], before[1], logits, trainer.history)
 
 
-def _network(width: int, info: DatasetInfo | None = None) -> Any:
+def _network(width: int, info: DatasetInfo) -> Any:
     from torch import nn
 
     network = nn.Sequential()
     network.add_module("stage1", nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()))
     network.add_module("stage2", nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU()))
     network.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    network.add_module("fc", nn.Linear(width, _CLASSES))
+    network.add_module("fc", nn.Linear(width, info.num_classes))
     return network

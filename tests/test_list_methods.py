@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -39,6 +40,15 @@ def test_the_page_of_a_method_shows_formula_parameters_needs_tasks_and_source():
     assert rows["base"].startswith("one of kd, dkd kd –")
     assert rows["beta"].endswith("where base=dkd")
     assert rows["tasks"] == "multiclass"
+
+
+def test_the_page_of_every_method_of_a_paper_says_where_in_the_paper_it_is(catalog):
+    """By equation, algorithm, table or section; a section without a number by its title."""
+    place = re.compile(r'\b(eqs?\.|algorithm|table) \d|\bsecs?\. [\d"]', re.IGNORECASE)
+    papers = [entry for entry in catalog.entries("method") if re.search(r"\(\d{4}", entry.metadata.get("source", ""))]
+    assert len(papers) > 60
+    said = {entry.name: " ".join((vars(entry.load())["__doc__"] or "").split()) for entry in papers}
+    assert [name for name, docstring in said.items() if not place.search(docstring)] == []
 
 
 def test_the_page_tells_which_features_are_read_and_of_whom():

@@ -59,6 +59,26 @@ def test_a_sound_method_passes():
     check_method(Base)
 
 
+def test_a_method_of_several_labels_is_trained_on_several_and_models_may_be_given():
+    seen = set()
+
+    class Several(Base):
+        tasks = ("multilabel",)
+
+        def loss(self, batch, student, teacher):
+            seen.add((batch.task, student.logits.shape, batch.labels.shape, batch.labels.sum().item()))
+            return super().loss(batch, student, teacher)
+
+    def model(info):
+        asked.append(info)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, info.num_classes))
+
+    asked: list[DatasetInfo] = []
+    check_method(Several, student=model)
+    assert seen == {("multilabel", (16, 3), (16, 3), 32.0)}
+    assert {(info.task, info.input_shape) for info in asked} == {("multilabel", (1, 8, 8))}
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [

@@ -10,11 +10,12 @@ class BoundarySamples(kdbench.Method):
     """Knowledge distillation with adversarial samples supporting the decision boundary (Heo et al., 2019).
 
     CE + kd·T²·KL(t(x) ‖ s(x)) + weight·T²·KL(t(x′) ‖ s(x′)), the last a mean over the boundary samples x′ that were
-    found. Each item that both models classify rightly is moved by an attack on the teacher towards a class k, drawn by
-    the teacher's probabilities of the other classes. With L = z_y − z_k, the teacher's logits, a step is
-    −rate·(L + margin)·∇L / ‖∇L‖²: scaled to a linear boundary's distance, a little beyond. An item stops once L < 0 and
-    is a boundary sample where k is then the teacher's answer. The weight falls linearly, to 0 after the share `until`
-    of the training, and the attack ends with it.
+    found: the paper's sec. "Knowledge distillation using BSS" (its sections have no numbers). Each item that both
+    models classify rightly is moved by an attack on the teacher towards a class k, drawn by the teacher's probabilities
+    of the other classes. With L = z_y − z_k, the teacher's logits, a step is −rate·(L + margin)·∇L / ‖∇L‖²: scaled to a
+    linear boundary's distance, a little beyond. An item stops once L < 0 and is a boundary sample where k is then the
+    teacher's answer. The weight falls linearly, to 0 after the share `until` of the training, and the attack ends with
+    it.
 
     Weight 2 and T 3 are the paper's; kd, the attack's numbers and `until` are ours. `reach` bounds each coordinate's
     change, in standard deviations of the standardised input. Costs steps + 1 passes of the teacher.

@@ -6,7 +6,7 @@ import kdbench
 
 
 class ConditionalAdversarial(kdbench.Method):
-    """Distillation with conditional adversarial networks (Xu et al., 2018).
+    """Distillation with conditional adversarial networks (Xu et al., 2018, sec. 3).
 
     A discriminator D of logits says whether they are the teacher's and, in an auxiliary head, which class the item has.
     It minimises −log D(t) − log(1 − D(s)) and the cross-entropy of its class for both; the student minimises

@@ -7,7 +7,7 @@ import kdbench
 
 
 class RobustDistillation(kdbench.Method):
-    """Adversarially robust distillation (Goldblum et al., 2020).
+    """Adversarially robust distillation (Goldblum et al., 2020, algorithm 1).
 
     α·T²·KL(t(x) ‖ s(x′)) + (1−α)·CE(s(x), y). x′ is x moved within ±eps of each coordinate by `steps` steps of
     `step_size` from a random point there to where the student, in evaluation mode, is far from the label (attack="ce",

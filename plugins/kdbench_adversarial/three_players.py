@@ -6,7 +6,7 @@ import kdbench
 
 
 class ThreePlayers(kdbench.Method):
-    """KDGAN (Wang et al., 2018): classifier C (the student), teacher T and discriminator D play one game.
+    """KDGAN (Wang et al., 2018, sec. 3): classifier C (the student), teacher T and discriminator D play one game.
 
     D scores pairs of item and label. It maximises, and C and T minimise,
     V = E_y log D(x, y) + α·E_{y~C} log(1 − D(x, y)) + (1−α)·E_{y~T} log(1 − D(x, y)), to which C adds

@@ -6,7 +6,7 @@ import kdbench
 
 
 class SoftTargets(kdbench.Method):
-    """Soft targets (Hinton et al., 2015, sec. 2): (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), batch mean."""
+    """Soft targets (Hinton et al., 2015, sec. 2, p^T by eq. 1): (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), batch mean."""
 
     tasks = ("binary", "multiclass", "span-qa")
     needs = kdbench.needs(logits=True)

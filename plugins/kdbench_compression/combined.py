@@ -9,7 +9,7 @@ from kdbench_compression.teacher import soft_targets
 
 
 class PruneThenDistil(PruneMagnitude):
-    """prune_magnitude with soft targets of the unpruned teacher t (Hinton et al., 2015) in the fine-tuning.
+    """prune_magnitude with soft targets of the unpruned teacher t (Hinton et al., 2015, sec. 2) in the fine-tuning.
 
     That is (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), at `lr_factor` of the recipe's rate, while weights are pruned as
     prune_magnitude prunes them. The other methods that fine-tune take the same `alpha`.
@@ -22,7 +22,7 @@ class PruneThenDistil(PruneMagnitude):
 
 
 class DistilThenQuantise(kdbench.Method):
-    """The pair's student distilled as kd does (Hinton et al., 2015), and then quantised to int8 after training.
+    """The student distilled as kd does (Hinton et al., 2015, sec. 2), then made int8 (Jacob et al., 2018, eq. 1).
 
     It is trained by (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T). `scheme` is that of quant_static, with ranges of the activations
     from `calibration` training items, or that of quant_dynamic.

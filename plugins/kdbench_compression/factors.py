@@ -9,12 +9,12 @@ from kdbench_compression.teacher import FineTuned
 class LowRank(FineTuned):
     """The teacher's linear layers and convolutions factorised by SVD, then fine-tuning.
 
-    A linear layer's weight (out, in) becomes (out, r)·(r, in) (Denton et al., 2014). A k×k convolution becomes,
-    by `scheme`, "channel": a k×k one with r filters and a 1×1; "spatial": a k×1 one with r filters and a 1×k (Jaderberg
-    et al., 2014, their second scheme; here in closed form, from the SVD). Either is the best in squared error over the
-    weights among those of rank r. r is `rank_ratio` of the full rank, or with `energy` the smallest that keeps this
-    share of the squared singular values. A layer that would not become smaller stays, and so do grouped convolutions
-    and the layer that gives the classes, whose rank is theirs.
+    A linear layer's weight (out, in) becomes (out, r)·(r, in) (Denton et al., 2014, sec. 3.2). A k×k convolution
+    becomes, by `scheme`, "channel": a k×k one with r filters and a 1×1; "spatial": a k×1 one with r filters and a 1×k
+    (Jaderberg et al., 2014, sec. 2, their second scheme; here in closed form, from the SVD). Either is the best in
+    squared error over the weights among those of rank r. r is `rank_ratio` of the full rank, or with `energy` the
+    smallest that keeps this share of the squared singular values. A layer that would not become smaller stays, and so
+    do grouped convolutions and the layer that gives the classes, whose rank is theirs.
 
     It is trained on by (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), t the original teacher, at `lr_factor` of the recipe's rate.
 

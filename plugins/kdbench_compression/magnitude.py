@@ -7,7 +7,7 @@ from kdbench_compression.teacher import FineTuned
 
 
 class PruneMagnitude(FineTuned):
-    """Global magnitude pruning of the teacher (Han et al., 2015), gradually as Zhu & Gupta (2017) do, with fine-tuning.
+    """Global magnitude pruning of the teacher (Han et al., 2015, sec. 3), gradually as Zhu & Gupta (2017) do.
 
     The weights of convolutions and linear layers that are smallest in magnitude over the whole network are 0 from then
     on. In the first `ramp` of the training there are `prunings` of them, after the k-th of which the share of zeros is

@@ -8,7 +8,7 @@ from kdbench_features.layers import LayerPairs, Layers
 
 
 class NeuronSelectivity(LayerPairs):
-    """Neuron selectivity transfer (Huang & Wang, 2017), polynomial kernel of degree 2 without constant.
+    """Neuron selectivity transfer (Huang & Wang, 2017, sec. 4), polynomial kernel of degree 2 without constant.
 
     CE + weight · Σ over layers of the batch mean of MMD² between the teacher's and the student's channels, each a map
     at unit length: mean k(t, t') + mean k(s, s') − 2 mean k(t, s), k(x, y) = (xᵀy)². The paper's λ/2 is within the

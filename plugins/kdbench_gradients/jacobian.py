@@ -7,7 +7,7 @@ from kdbench_gradients.frame import Of, OncePerItem, Said, angle, chosen_logit, 
 
 
 class JacobianMatching(OncePerItem):
-    """Jacobian matching (Srinivas & Fleuret, 2018).
+    """Jacobian matching (Srinivas & Fleuret, 2018, sec. 4).
 
     kd + weight · mean over items of ‖J_s/‖J_s‖ − J_t/‖J_t‖‖², J = ∂z_c/∂x at the shared input. One row of the Jacobian
     stands for it, as in the paper: c is the label, or with of="teacher" the class of the teacher's largest logit. The

@@ -41,7 +41,7 @@ class WordLevel(TokenDistillation):
 
 
 class ReverseKl(TokenDistillation):
-    """MiniLLM's divergence, KL(p_s ‖ p_t), for every token of the data (Gu et al., 2024, sec. 2).
+    """MiniLLM's divergence, KL(p_s ‖ p_t), for every token of the data (Gu et al., 2024, eq. 1).
 
     The paper minimises it over what the student writes, with a policy gradient; here it is taken at the tokens of the
     data, without one. `gkd` with beta near 1 and on_policy=1 is nearer to it.

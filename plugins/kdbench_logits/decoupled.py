@@ -32,7 +32,7 @@ class DecoupledKD(kdbench.Method):
 
 
 class NormalizedKD(kdbench.Method):
-    """Normalised distillation (Yang et al., 2023): CE − T_y log S_y − γ · λ² · Σ_{i≠y} N(T_i^λ) log N(S_i^λ).
+    """Normalised distillation (Yang et al., 2023, sec. 3): CE − T_y log S_y − γ · λ² · Σ_{i≠y} N(T_i^λ) log N(S_i^λ).
 
     T and S are the teacher's and the student's probabilities, y the label, λ the temperature of the other classes,
     and N makes their probabilities sum to 1. The last term is taken as a KL divergence, which differs by the teacher's

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Dist(kdbench.Method):
-    """DIST (Huang et al., 2022): ce·CE + β·L_inter + γ·L_intra on probabilities at temperature τ.
+    """DIST (Huang et al., 2022, sec. 3): ce·CE + β·L_inter + γ·L_intra on probabilities at temperature τ.
 
     L_inter is τ² times the mean over items of 1 − Pearson's correlation over classes; L_intra is τ² times the mean over
     classes of that over the batch's items. A constant row or column has no correlation: it counts as 0, without
@@ -38,7 +38,7 @@ class Dist(kdbench.Method):
 
 
 class MultiLevel(kdbench.Method):
-    """Multi-level logit distillation (Jin et al., 2023): CE + Σ_T [kd·L_ins + batch·L_batch + class·L_class].
+    """Multi-level logit distillation (Jin et al., 2023, sec. 3): CE + Σ_T [kd·L_ins + batch·L_batch + class·L_class].
 
     At each temperature T, with p the probabilities of a batch (items × classes): L_ins = T² · KL(p_t ‖ p_s), mean over
     items; L_batch = ‖p_t p_tᵀ − p_s p_sᵀ‖²_F / items; L_class = ‖p_tᵀ p_t − p_sᵀ p_s‖²_F / classes. The authors' strong

@@ -45,7 +45,7 @@ class LogitStandardization(kdbench.Method):
 
 
 class NormalizedLogits(kdbench.Method):
-    """NormKD (Chi et al., 2023): ce·CE + weight · T_t² · KL(softmax(z_t / T_t) ‖ softmax(z_s / T_s)), item mean.
+    """NormKD (Chi et al., 2023, sec. 3): ce·CE + weight · mean of T_t² · KL(softmax(z_t / T_t) ‖ softmax(z_s / T_s)).
 
     Each item has temperatures of its own, T_t = T_norm · deviation(z_t) and T_s = T_norm · deviation(z_s), over the
     classes; the student's is differentiated too. 1e-7 is added to both deviations, for constant logits.

@@ -24,7 +24,7 @@ class TunedSoftTargets(kdbench.Method):
 
 
 class WeightedSoftLabels(kdbench.Method):
-    """Weighted soft labels (Zhou et al., 2021): CE + weight · mean over items of ω · T² · KL(p_t^T ‖ p_s^T).
+    """Zhou et al. (2021, sec. "Weighted soft labels"): CE + weight · mean over items of ω · T² · KL(p_t^T ‖ p_s^T).
 
     ω = 1 − exp(−CE_s / CE_t) with both cross-entropies at temperature 1, taken as a constant: an item that the student
     knows better than the teacher gets little of the soft label. The paper writes the cross-entropy between the two
@@ -50,10 +50,10 @@ class WeightedSoftLabels(kdbench.Method):
 
 
 class TransformedTeacher(kdbench.Method):
-    """Transformed teacher matching (Zheng & Yang, 2024): CE + weight · mean of ω · KL(p_t^T ‖ p_s).
+    """Transformed teacher matching (Zheng & Yang, 2024, eq. 2): CE + weight · mean of ω · KL(p_t^T ‖ p_s).
 
     Only the teacher is softened; its p_t^T is the power transform p_t^(1/T), normalised. TTM has ω = 1; `weighted`
-    gives WTTM, where ω = Σ_k p_t(k)^(1/T) is larger the smoother the teacher's answer is.
+    gives WTTM (sec. 4), where ω = Σ_k p_t(k)^(1/T) is larger the smoother the teacher's answer is.
     """
 
     needs = kdbench.needs(logits=True)

@@ -9,7 +9,8 @@ from kdbench_online.soft import Soft
 class TeacherAssistant(Soft):
     """Teacher assistants (Mirzadeh et al., 2020): teacher → assistant → ... → student, kd at every arrow.
 
-    `assistants` names registered students, from the largest to the smallest. The first learns from the run's teacher by
+    The paper's sec. "Teacher Assistant Knowledge Distillation"; its sections have no numbers. `assistants` names
+    registered students, from the largest to the smallest. The first learns from the run's teacher by
     (1−α)·CE + α·T²·KL, with the recipe and data of the student and in its view; each next one, and at last the student,
     from the one before. An assistant depends on the run's seed, the pair and its place in the chain alone; its training
     comes on top of the student's.

@@ -9,10 +9,10 @@ from kdbench_online.soft import Soft
 class EarlyStoppedKD(Soft):
     """Early-stopped distillation (Cho & Hariharan, 2019): kd in the first part of the training, then labels alone.
 
-    The loss is (1−α)·CE + α·T²·KL while the progress of the training is below `distil`, and CE after it. With
-    `teacher_fraction` below 1 the teacher is a fresh one of the same architecture, trained on labels with the teacher's
-    recipe for that fraction of its epochs, the schedule drawn together to them: their early-stopped teacher. These
-    epochs come on top of the student's.
+    The loss is (1−α)·CE + α·T²·KL while the progress of the training is below `distil`, and CE after it (their sec.
+    "Distillation adversely affects training"). With `teacher_fraction` below 1 the teacher is a fresh one of the same
+    architecture, trained on labels with the teacher's recipe for that fraction of its epochs, the schedule drawn
+    together to them: their early-stopped teacher. These epochs come on top of the student's.
 
     Defaults: T and α as in kd; half of the training, and the run's own teacher, are kdbench's choice.
     """

@@ -12,7 +12,8 @@ class LearningTeacher(kdbench.Method):
     teacher_ce·CE + feedback·KL(p_s ‖ p_t), in training mode, with the student's optimiser. Each takes the other's
     answers as given. The epoch's logs have the teacher's validation accuracy, `val_teacher_accuracy`.
 
-    Defaults: T and α as in kd; teacher_ce 1, and no feedback: at 1 it is that of mutual learning (Zhang et al., 2018).
+    Defaults: T and α as in kd; teacher_ce 1, and no feedback: at 1 it is that of mutual learning (Zhang et al., 2018,
+    sec. 3.1).
     """
 
     needs = kdbench.needs(logits=True)

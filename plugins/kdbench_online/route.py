@@ -7,7 +7,7 @@ from kdbench_online.soft import Soft
 
 
 class RouteConstrained(Soft):
-    """Route-constrained optimisation (Jin et al., 2019): kd from anchors on the teacher's way to its end.
+    """Route-constrained optimisation (Jin et al., 2019, sec. 3): kd from anchors on the teacher's way to its end.
 
     The teacher's training is done again, with its own recipe and seed, and kept at equally spaced epochs:
     anchor n of `anchors` after n/anchors of its epochs; the last is the run's teacher itself. The student's training is

@@ -6,14 +6,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from row_formulas import mean_cross_entropy, soft_targets, softmax
-from torch import Tensor, nn
+from torch import Tensor
 
 import kdbench
-from kdbench.data import DatasetInfo
-from kdbench.method import Batch, ModelInfo, Outputs, Pair
+from kdbench.method import Batch, Outputs
 from kdbench.testing import check_method
 from kdbench_classic.baselines import LabelSmoothing, Scratch
 from kdbench_classic.hints import FitNet
@@ -80,47 +79,6 @@ def test_logit_mse_is_half_the_mean_squared_difference(shape, weight, ce):
     found = terms(LogitRegression(weight=weight, ce=ce), batch, student, teacher)
     assert found["mse"] == pytest.approx(weight * 0.5 * sum(squares) / len(squares), rel=1e-9)
     assert found["ce"] == pytest.approx(ce * cross_entropy(student.logits, batch.labels), rel=1e-9)
-
-
-@given(seed=st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
-def test_fitnet_is_the_weighted_mean_squared_difference_after_the_regressor(seed):
-    torch.manual_seed(seed)
-    method = FitNet(student_layer="s", teacher_layer="t", weight=7.0)
-    batch, student, teacher = case(5, 3, seed)
-    hint, guided = (torch.randn(5, *shape, dtype=torch.float64) for shape in ((4, 2, 2), (3, 4, 4)))
-    info = DatasetInfo("made up", "multiclass", 3, (1,), 5)
-    pair = Pair(
-        info, ModelInfo("s", nn.Identity(), {"s": (3, 4, 4)}), ModelInfo("t", nn.Identity(), {"t": (4, 2, 2)}), 1, 1
-    )
-    method.module = method.build(pair).double()
-    projected = method.module(guided)
-    squares = [(a - b) ** 2 for a, b in zip(projected.flatten().tolist(), hint.flatten().tolist(), strict=True)]
-    found = terms(
-        method, batch, Outputs(student.logits, {"s": guided}, None), Outputs(teacher.logits, {"t": hint}, None)
-    )
-    assert found["hint"] == pytest.approx(7 * sum(squares) / len(squares), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "batch_size", "problem"),
-    [
-        (((4,), (4, 2, 2)), 64, "its regressor takes"), (((5, 8), (5, 8)), 64, "its regressor takes"),
-        (((4,), (3,)), 1, "batch norm"), (((4, 2, 2), (3, 1, 1)), 1, "batch norm"),
-        (((4, 2, 2), (3, 2, 2)), 1, ""), (((4,), (3,)), 2, ""), (((4, 2, 2), (3,)), 64, ""),
-    ],
-)  # fmt: skip
-def test_fitnet_refuses_what_its_regressor_cannot_take_by_name_with_the_shapes(shapes, batch_size, problem):
-    info = DatasetInfo("made up", "multiclass", 3, (1,), 9)
-    models = (ModelInfo(name, nn.Identity(), {name: shape}) for name, shape in zip("st", shapes, strict=True))
-    pair, method = Pair(info, *models, 1, 1, batch_size), FitNet(student_layer="s", teacher_layer="t")
-    if not problem:
-        method.check(pair)
-        return
-    with pytest.raises(kdbench.MethodRefused) as caught:
-        method.check(pair)
-    for part in ("method 'fitnet'", problem, *map(str, shapes)):
-        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("method", [Scratch(), LabelSmoothing(), SoftTargets(), LogitRegression()])

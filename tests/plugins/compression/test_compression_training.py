@@ -68,9 +68,10 @@ def test_the_learning_rate_is_the_recipes_times_the_factor(data):
         assert trainer.history[0]["lr"] == pytest.approx(0.02 * factor)
 
 
+@pytest.mark.parametrize("cls", [LowRank, PruneThenDistil, DistilThenQuantise])
 @pytest.mark.parametrize("items", [1, 5])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_the_fine_tunes_loss_is_cross_entropy_and_hintons_soft_targets(items, alpha):
+def test_the_loss_is_cross_entropy_and_hintons_soft_targets(cls, items, alpha):
     stream = torch.Generator().manual_seed(items)
     ours, theirs = (2 * torch.randn(items, 4, generator=stream, dtype=torch.float64) for _ in range(2))
     labels = torch.arange(items) % 3  # one class is absent
@@ -78,14 +79,14 @@ def test_the_fine_tunes_loss_is_cross_entropy_and_hintons_soft_targets(items, al
     batch = Batch(inputs, inputs, labels, torch.arange(items), 0.0, 0)
     expected = (1 - alpha) * mean_cross_entropy(ours.tolist(), labels.tolist())
     expected += alpha * soft_targets(ours.tolist(), theirs.tolist(), 2.5)
-    method = LowRank(alpha=alpha, temperature=2.5)
+    method = cls(alpha=alpha, temperature=2.5)
 
     def loss(logits):
         return sum(method.loss(batch, Outputs(logits, {}, inputs), Outputs(theirs, {}, inputs)).values())
 
     assert float(loss(ours)) == pytest.approx(expected, rel=1e-9)
     assert torch.autograd.gradcheck(loss, (ours.requires_grad_(),))
-    assert method.needs.logits == (alpha > 0)
+    assert method.needs.logits == (alpha > 0 or cls is DistilThenQuantise)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from kdbench_features.flow import FlowOfSolution
 from kdbench_features.margins import negative_mean
 from kdbench_features.overhaul import Overhaul
 from kdbench_features.review import KnowledgeReview
+from kdbench_models.cnn import cnn_s
 from kdbench_models.resnet import resnet8
 from kdbench_models.shufflenet import shufflenetv1
 from kdbench_models.wrn import wrn_16_1
@@ -367,3 +368,8 @@ PRE = {"student_layers": ("stage1:pre", "stage2:pre"), "teacher_layers": ("stage
 )  # fmt: skip
 def test_each_keeps_the_promises_of_a_method(method, params):
     check_method(method, **params)
+
+
+@pytest.mark.parametrize("kd", [0.0, 0.9])
+def test_fsp_keeps_the_promises_of_a_method_on_a_pair_of_equal_widths(kd):
+    check_method(FlowOfSolution, student=cnn_s, teacher=cnn_s, kd=kd, epochs=8)

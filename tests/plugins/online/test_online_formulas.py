@@ -102,20 +102,33 @@ def test_collaborative_learning_is_the_papers_formula(size, models, w, t, kind):
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 
+def native(logits: list[Tensor], **params: Any) -> tuple[NativeEnsemble, Tensor]:
+    """The method with branches that give the logits but the first, which are the student's, and its random gate."""
+    method = NativeEnsemble(branches=len(logits) - 1, **params)
+    gates = torch.rand(len(logits[0]), len(logits), dtype=torch.float64).softmax(1)
+    method.module = nn.ModuleDict({"branches": nn.ModuleList(map(Answers, logits[1:])), "gate": Answers(gates)})
+    return method, gates
+
+
+def native_terms(method: NativeEnsemble, student: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    inputs = torch.zeros(len(labels), 1)
+    batch = Batch(inputs, inputs, labels, torch.arange(len(labels)), 0.0, 0)
+    return dict(method.loss(batch, Outputs(student, {"middle": inputs}, inputs), None))
+
+
+def gated(rows: list[Rows], share: Rows) -> Rows:
+    models, items, classes = range(len(rows)), range(len(share)), range(len(rows[0][0]))
+    return [[sum(share[n][b] * rows[b][n][c] for b in models) for c in classes] for n in items]
+
+
 @given(sizes, st.integers(1, 3), weight, temperature)
 @settings(max_examples=30, deadline=None)
 def test_a_native_ensemble_is_the_papers_formula(size, branches, w, t):
     logits, labels = random_logits(1 + branches, *size)
-    items = len(labels)
-    gates = torch.rand(items, 1 + branches, dtype=torch.float64).softmax(1)
-    method = NativeEnsemble(branches=branches, temperature=t, weight=w)
-    method.module = nn.ModuleDict({"branches": nn.ModuleList(map(Answers, logits[1:])), "gate": Answers(gates)})
-    inputs = torch.zeros(items, 1)
-    batch = Batch(inputs, inputs, labels, torch.arange(items), 0.0, 0)
-    found = values(dict(method.loss(batch, Outputs(logits[0], {"middle": inputs}, inputs), None)))
-    rows, truth, share = [each.tolist() for each in logits], labels.tolist(), gates.tolist()
-    classes = range(len(rows[0][0]))
-    together = [[sum(share[n][b] * rows[b][n][c] for b in range(1 + branches)) for c in classes] for n in range(items)]
+    method, gates = native(logits, temperature=t, weight=w)
+    found = values(native_terms(method, logits[0], labels))
+    rows, truth = [each.tolist() for each in logits], labels.tolist()
+    together = gated(rows, gates.tolist())
     taught = [w * soft_targets(each, together, t) for each in rows]
     errors = [mean_cross_entropy(each, truth) for each in rows]
     expected = {
@@ -123,6 +136,44 @@ def test_a_native_ensemble_is_the_papers_formula(size, branches, w, t):
         "ensemble_ce": mean_cross_entropy(together, truth),
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+@given(sizes, st.integers(1, 3), weight, temperature)
+@settings(max_examples=30, deadline=None)
+def test_a_native_ensemble_is_taught_by_labels_alone_and_its_branches_by_it_as_given(size, branches, w, t):
+    """The gradients by hand: of the divergence they hold the ensemble fixed, or the gate would be pulled by it too."""
+    logits, labels = random_logits(1 + branches, *size)
+    student = logits[0].clone().requires_grad_()
+    method, gates = native([student, *(each.clone() for each in logits[1:])], temperature=t, weight=w)
+    sum(native_terms(method, student, labels).values()).backward()
+    rows, share, items = [each.tolist() for each in logits], gates.tolist(), len(labels)
+    to_models, to_gate = torch.zeros(len(rows), *logits[0].shape).tolist(), torch.zeros_like(gates).tolist()
+    for n, (ensemble, label) in enumerate(zip(gated(rows, share), labels.tolist(), strict=True)):
+        sure, soft = softmax(ensemble), softmax(ensemble, t)
+        for b, model in enumerate(rows):
+            own, own_soft = softmax(model[n]), softmax(model[n], t)
+            for c in range(len(ensemble)):
+                error = sure[c] - (c == label)
+                own_error = own[c] - (c == label)
+                to_models[b][n][c] = (own_error + share[n][b] * error + w * t * (own_soft[c] - soft[c])) / items
+                to_gate[n][b] += error * model[n][c] / items
+    found = [student.grad, *(branch.logits.grad for branch in method.module["branches"])]
+    for gradient, expected in zip(found, to_models, strict=True):
+        torch.testing.assert_close(gradient, torch.tensor(expected, dtype=torch.float64), rtol=1e-8, atol=1e-10)
+    expected = torch.tensor(to_gate, dtype=torch.float64)
+    torch.testing.assert_close(method.module["gate"].logits.grad, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 5)])
+def test_without_its_divergence_a_native_ensembles_gradients_are_those_of_finite_differences(shape):
+    logits, labels = random_logits(3, *shape, seed=5)
+    method, _ = native(logits, weight=0.0)
+    parameters = tuple(method.module.parameters())
+
+    def loss(student: Tensor, *_: Tensor) -> Tensor:
+        return sum(native_terms(method, student, labels).values())
+
+    assert torch.autograd.gradcheck(loss, (logits[0].clone().requires_grad_(), *parameters))
 
 
 @pytest.mark.parametrize(("cls", "params"), [

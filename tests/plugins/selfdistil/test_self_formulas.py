@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from row_formulas import mean_cross_entropy, soft_targets
+from row_formulas import mean_cross_entropy, soft_targets, softmax
 from torch import Tensor, nn
 
 import kdbench
@@ -165,6 +167,45 @@ def test_cs_kds_gradient_is_that_of_finite_differences(shape):
         )
 
     assert torch.autograd.gradcheck(loss, (ours.requires_grad_(),))
+
+
+class OneStep:
+    """What the method's step asks of a trainer; `optimize` leaves the gradients in the student's parameters."""
+
+    augment = None
+
+    def __init__(self, student: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        self.student = student
+        self.train_data = SimpleNamespace(student=inputs, labels=labels)
+
+    def generator(self, *purpose: str | int) -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    def student_outputs(self, batch: Batch) -> Outputs:
+        return Outputs(self.student(batch.inputs), {}, batch.inputs)
+
+    def optimize(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        sum(terms.values()).backward()
+        return terms
+
+
+@pytest.mark.parametrize("items", [1, 7])
+def test_cs_kds_student_learns_towards_its_answers_for_the_partners_which_are_taken_as_given(items):
+    """The gradient of a linear student by hand: nothing of it comes through the partners' pass."""
+    torch.manual_seed(0)
+    student, inputs = nn.Linear(3, 4, bias=False).double(), torch.randn(items, 3, dtype=torch.float64)
+    labels = torch.arange(items) % 3
+    method, trainer = ClasswiseSelfKD(temperature=2.5, weight=3.0), OneStep(student, inputs, labels)
+    method.step(trainer, replace(batch_of(labels), inputs=inputs))
+    answers = student(inputs).tolist()
+    others = partners(labels, trainer.generator("partners", 0)).tolist()
+    expected = torch.zeros_like(student.weight)
+    for item, (row, other) in enumerate(zip(answers, others, strict=True)):
+        soft, target, hard = softmax(row, 2.5), softmax(answers[other], 2.5), softmax(row)
+        for c in range(4):
+            error = hard[c] - (c == item % 3) + 3.0 * 2.5 * (soft[c] - target[c])
+            expected[c] += error * inputs[item] / items
+    torch.testing.assert_close(student.weight.grad, expected.detach())
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(0, 2**31))
