@@ -7,7 +7,7 @@ from torch import nn
 MAKERS = (torch_pruning.prune_conv_out_channels, torch_pruning.prune_linear_out_channels)
 
 
-def narrowing(model, inputs, ratio, classes, steps=1):
+def narrowing(model, inputs, ratio, classes, steps):
     """What takes `ratio` of each layer's channels out of the model, in place, in equal parts at each of `steps` calls.
 
     Layers with an output for each class stay. The model may be trained between the calls, its modules not replaced.

@@ -16,9 +16,9 @@ from kdbench_language.generation import (
 from kdbench_language.tokens import TokenDistillation
 
 Share = Annotated[float, kdbench.Meta(gt=0, lt=1)]
+Prompt = Annotated[Share, kdbench.Search(fixed=True, why="it says how much of the text is written anew")]
 _WRITING = 1
 """Version of how the teacher writes; another number and it writes anew."""
-Prompt = Annotated[Share, kdbench.Search(fixed=True, why="it says how much of the text is written anew")]
 
 
 def check_writing(name, pair):

@@ -14,7 +14,8 @@ class RouteConstrained(Soft):
     cut into as many equal parts, and in each it distils from the next anchor, under the recipe's one schedule (the
     paper chooses the anchors by equal spacing or by search; here it is equal spacing). Anchors of a short training
     that fall on the same epoch are one. The repeated training comes on top of the student's, in the first run with a
-    teacher: the bank keeps its anchors, which are the same for all seeds.
+    teacher: the bank keeps its anchors, which are the same for all seeds. The teacher's size stays; a teacher that
+    shrinks step by step is `shrink_distil`.
 
     Defaults: T and α as in kd; 4 anchors are kdbench's choice.
     """
