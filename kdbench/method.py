@@ -29,7 +29,8 @@ class Needs:
     """The signals a method reads; what it does not declare is not computed.
 
     Feature names are those of the models (`stage1`..., `penultimate`, any module path) or the aliases `first`,
-    `middle` and `last` of a model's own stages; `NAME:pre` is the feature before its last activation.
+    `middle` and `last` of a model's own stages; `NAME:pre` is the feature before its last activation,
+    `penultimate:maps` what the global average pooling before the classifier receives (`penultimate` where none does).
     """
 
     logits: bool = False

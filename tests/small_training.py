@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -98,8 +99,11 @@ class Bench:
             recipe=chosen, teacher_recipe=chosen, maker=Maker(catalog, sides, seed),  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def trainer(self, method: kdbench.Method, student: Build | None = None, *, seed: int = 1, **recipe: Any) -> Trainer:
-        """A trainer that is ready to fit. Raises: MethodRefused."""
+    def trainer(
+        self, method: kdbench.Method, student: Build | None = None, *, seed: int = 1, place: Path | None = None,
+        **recipe: Any,
+    ) -> Trainer:  # fmt: skip
+        """A trainer that is ready to fit; `place` is the teacher's in a bank. Raises: MethodRefused."""
         pair = self.pair(method, student, seed=seed, **recipe)
         method.check(pair)
         source: TeacherSource = NoTeacher()
@@ -108,12 +112,16 @@ class Bench:
             source = LiveTeacher(pair.teacher.module, method.needs, "teacher", trains=method.trains_teacher)
         seed_global(seed, "training")
         return trainer_on(
-            self.train, self.validation, method, pair, source, msgspec.structs.replace(self.recipe, **recipe), seed
-        )
+            self.train, self.validation, method, pair, source, msgspec.structs.replace(self.recipe, **recipe), seed,
+            place,
+        )  # fmt: skip
 
-    def distil(self, method: kdbench.Method, student: Build | None = None, *, seed: int = 1, **recipe: Any) -> Trained:
+    def distil(
+        self, method: kdbench.Method, student: Build | None = None, *, seed: int = 1, place: Path | None = None,
+        **recipe: Any,
+    ) -> Trained:  # fmt: skip
         """Train a student with the method."""
-        trainer = self.trainer(method, student, seed=seed, **recipe)
+        trainer = self.trainer(method, student, seed=seed, place=place, **recipe)
         built = {} if method.module is None else {n: p.detach().clone() for n, p in method.module.named_parameters()}
         method.fit(trainer)
         trainer.close()
@@ -161,11 +169,11 @@ def steps_of(recipe: kdbench.Recipe, train: Views) -> int:
 
 def trainer_on(
     train: Views, validation: Views, method: kdbench.Method, pair: Pair, teacher: TeacherSource, recipe: kdbench.Recipe,
-    seed: int,
+    seed: int, place: Path | None = None,
 ) -> Trainer:  # fmt: skip
     return Trainer(
         fabric=Fabric(accelerator="cpu", devices=1, precision=recipe.precision), method=method, pair=pair,
-        teacher=teacher, train=train, validation=validation, recipe=recipe, seed=seed,
+        teacher=teacher, train=train, validation=validation, recipe=recipe, seed=seed, teacher_directory=place,
     )  # fmt: skip
 
 

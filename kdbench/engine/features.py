@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from kdbench.names import did_you_mean
 
 ALIASES = ("first", "middle", "last")
 PRE_ACTIVATION = ":pre"
+UNPOOLED = "penultimate:maps"
 
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
     nn.Softplus, nn.Sigmoid, nn.Tanh,
 )  # fmt: skip
+_UNCHANGED = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # as a model is evaluated
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
 
 
@@ -37,8 +40,11 @@ def feature_layers(model: nn.Module) -> dict[str, str]:
 def resolve(model: nn.Module, name: str, model_name: str) -> str:
     """The module path of a feature name or alias; `NAME:pre` is that feature before its last activation.
 
-    Raises: ModelMismatch naming what the model has.
+    `penultimate:maps` is what the global average pooling before the last linear layer receives, and `penultimate` where
+    there is none. Raises: ModelMismatch naming what the model has.
     """
+    if name == UNPOOLED:
+        return _before_pooling(model, model_name)
     if name.endswith(PRE_ACTIVATION):
         return _before_activation(model, name.removesuffix(PRE_ACTIVATION), model_name)
     name = _without_alias(model, name)
@@ -55,9 +61,9 @@ def resolve(model: nn.Module, name: str, model_name: str) -> str:
 
 
 def _without_alias(model: nn.Module, name: str) -> str:
-    layers = feature_layers(model)
+    layers = [layer for layer in feature_layers(model) if layer != UNPOOLED]
     stages = [layer for layer in layers if layer.startswith("stage")]
-    stages = stages or [layer for layer in layers if layer != "penultimate"] or list(layers)
+    stages = stages or [layer for layer in layers if layer != "penultimate"] or layers
     if name in ALIASES and stages:
         return stages[{"first": 0, "middle": (len(stages) - 1) // 2, "last": -1}[name]]
     return name
@@ -91,6 +97,26 @@ def _before_activation(model: nn.Module, name: str, model_name: str) -> str:
         f"{path!r} is " + (f"a {type(modules[path]).__name__}" if path in modules else "no module's output"),
         "name the module's input itself, such as 'layer1.1.relu:input', or let the model declare `pre_activations`",
     )
+
+
+def _before_pooling(model: nn.Module, model_name: str) -> str:
+    """Where `penultimate` is still maps; itself where it never was.
+
+    A model whose pooling is no module may tell, by that name in its `feature_layers`. Else the pooling has to be the
+    module that is registered before the one that reads `penultimate`, but for those that change no number: what a model
+    computes besides between the two would be lost on a reader of the maps.
+    """
+    told = feature_layers(model).get(UNPOOLED)
+    if told is not None:
+        return told
+    path = resolve(model, "penultimate", model_name)
+    before = list(takewhile(lambda each: f"{each[0]}:input" != path, model.named_modules()))
+    for name, module in reversed(before) if path.endswith(":input") else ():
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
+            return f"{name}:input"
+        if not isinstance(module, _UNCHANGED) and not any(True for _ in module.children()):
+            break
+    return path
 
 
 class FeatureTap:

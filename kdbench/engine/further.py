@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 from dataclasses import replace
 
 import msgspec
-from torch import nn
+from torch import Tensor, nn
 
 from kdbench.engine.augment import augmentation
 from kdbench.engine.evaluate import predict
@@ -62,7 +61,10 @@ def train_further(
 
 
 def repeat_teacher(trainer: Trainer, epochs: Collection[int], data: Views, validation: Views) -> dict[int, nn.Module]:
-    """The run's teacher after each of these numbers of epochs of its training, which is done again as far as needed."""
+    """The run's teacher after each of these numbers of epochs of its training.
+
+    The training is done again as far as needed, once for a teacher: its states are kept in the bank.
+    """
     pair, recipe = trainer.pair, trainer.pair.teacher_recipe
     if recipe is None or pair.maker is None:
         raise MethodRefused(
@@ -70,17 +72,35 @@ def repeat_teacher(trainer: Trainer, epochs: Collection[int], data: Views, valid
             "it came trained: how it was trained is not known",
             "choose a teacher that kdbench trains: leave teacher_checkpoint out",
         )
-    recipe = msgspec.structs.replace(recipe, precision=trainer.recipe.precision)
+    recipe, asked = msgspec.structs.replace(recipe, precision=trainer.recipe.precision), sorted(set(epochs))
+
+    def train() -> dict[str, Tensor]:
+        return _states(trainer, asked, recipe, data, validation)
+
+    states = trainer.made_of_teacher("states", [asked, recipe.precision], train)
     found = {}
+    for epoch in asked:
+        model = pair.maker.untrained_teacher().module
+        model.load_state_dict({name: states[f"{epoch}/{name}"] for name in model.state_dict()})
+        found[epoch] = model.requires_grad_(False).eval()
+    return found
+
+
+def _states(
+    trainer: Trainer, epochs: Collection[int], recipe: Recipe, data: Views, validation: Views
+) -> dict[str, Tensor]:
+    """The teacher's parameters and buffers after each of these numbers of epochs, as EPOCH/NAME."""
+    assert trainer.pair.maker is not None
+    found: dict[str, Tensor] = {}
     with own_stream(TEACHER_SEED, "teacher"):
-        model = pair.maker.untrained_teacher()
+        model = trainer.pair.maker.untrained_teacher()
         seed_global(TEACHER_SEED, "teacher")
         sub = _trainer(trainer, model, Supervised(), NoTeacher(), data, validation, recipe, TEACHER_SEED)
         for epoch in range(max(epochs, default=0)):
             sub.train_epoch(epoch)
             sub.peers.average_buffers(sub.student)
             if epoch + 1 in epochs:
-                found[epoch + 1] = copy.deepcopy(sub.student).requires_grad_(False).eval()
+                found |= {f"{epoch + 1}/{name}": v.clone() for name, v in sub.student.state_dict().items()}
     sub.close()
     trainer.steps += sub.steps
     return found

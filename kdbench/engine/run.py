@@ -112,6 +112,7 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
         fabric=fabric, method=method, pair=pair, teacher=source, train=data.train, validation=data.validation,
         recipe=run.recipe, seed=run.seed, augment=augmentation(run.recipe.augment) if run.recipe.augment else None,
         on_epoch=lambda epoch, logs: on_epoch("train", epoch, run.recipe.epochs, logs),
+        teacher_directory=teacher.directory,
     )  # fmt: skip
     with costs.PeakMemory(fabric.device) as memory, clock.phase("train"):
         _calling(run, trainer, method.fit)

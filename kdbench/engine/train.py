@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -49,6 +50,7 @@ class Trainer:
         seed: int,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         on_epoch: OnEpoch = lambda epoch, logs: None,
+        teacher_directory: Path | None = None,
     ) -> None:
         self.fabric, self.method, self.pair, self.recipe, self.seed = fabric, method, pair, recipe, seed
         self.train_data, self.validation_data = train, validation
@@ -56,6 +58,7 @@ class Trainer:
         self._views, self._teachers = train, [teacher]
         self.augment = augment
         self.on_epoch = on_epoch
+        self._teacher_directory = teacher_directory
         self.history: list[Logs] = []
         self.steps = self.samples = 0
         self.seconds = self.batch_seconds = 0.0
@@ -354,12 +357,30 @@ class Trainer:
     def teacher_after(self, epochs: Collection[int]) -> dict[int, nn.Module]:
         """The run's teacher, frozen, as it was after each of these numbers of epochs of its own training.
 
-        That training is repeated as far as needed, with its own recipe (but this run's precision) and seed. Raises:
-        MethodRefused for a teacher that came trained.
+        That training is repeated as far as needed, with its own recipe (but this run's precision) and seed, by the
+        first run that asks; the bank keeps what it comes to. Raises: MethodRefused for a teacher that came trained.
         """
         from kdbench.engine.further import repeat_teacher
 
         return repeat_teacher(self, epochs, self._views.seen_by("teacher"), self.validation_data.seen_by("teacher"))
+
+    def made_of_teacher(
+        self, name: str, parts: object, make: Callable[[], Mapping[str, Tensor]]
+    ) -> Mapping[str, Tensor]:
+        """The tensors that `make()` gives, on the CPU; kept beside the run's teacher for every later run that asks.
+
+        For what costs time and is the same for all seeds. A training without a bank, as of a further model, makes it.
+
+        Args:
+            name: what they are, for people; part of a file's name.
+            parts: what decides them beside the teacher, the train split and the teacher's view, as JSON has it:
+                hyper-parameters, and a number of one's own to change with the code.
+
+        Raises: what `make` raises; StoreError where they cannot be kept.
+        """
+        from kdbench.engine.kept import made_of_teacher
+
+        return made_of_teacher(self._teacher_directory, name, parts, make, self.peers)
 
     def close(self) -> None:
         """Remove the hooks from the models."""

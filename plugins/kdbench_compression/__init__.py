@@ -24,6 +24,11 @@ METHODS = {
         "Li et al. (2017)",
         "the teacher without the channels of smallest L1 norm, trained on",
     ),
+    "shrink_distil": Registration(
+        "shrinking:ShrinkDistil",
+        "Cai et al. (2020), Li et al. (2017)",
+        "the teacher narrowed step by step, each size trained with soft targets of the whole teacher",
+    ),
     "low_rank": Registration(
         "factors:LowRank",
         "Denton et al. (2014), Jaderberg et al. (2014)",
@@ -55,7 +60,7 @@ METHODS = {
         "the student distilled with soft targets, then quantised to int8",
     ),
 }
-NEEDS_LIBRARY = {"prune_structured": "torch_pruning"}
+NEEDS_LIBRARY = {"prune_structured": "torch_pruning", "shrink_distil": "torch_pruning"}
 
 
 @kdbench.hookimpl

@@ -24,11 +24,22 @@ class PruneStructured(FineTuned):
 
     def compressed(self, pair):
         """The teacher with fewer channels."""
-        from kdbench_compression.filters import without_channels
-
-        model = self.copied(pair)
+        model, narrow = self.narrowing(pair)
         before = sum(parameter.numel() for parameter in model.parameters())
-        without_channels(model, example(pair), self.ratio, pair.dataset.num_classes)
+        for _ in range(self.steps):
+            narrow()
         if sum(parameter.numel() for parameter in model.parameters()) == before:
             raise self.refusal(f"it has no channels that can be taken out at ratio={self.ratio:g}")
         return model
+
+    def narrowing(self, pair):
+        """A copy of the teacher, and what takes its channels out in `steps` calls."""
+        from kdbench_compression.filters import narrowing
+
+        model = self.copied(pair)
+        return model, narrowing(model, example(pair), self.ratio, pair.dataset.num_classes, self.steps)
+
+    @property
+    def steps(self):
+        """In how many calls the channels are taken out."""
+        return 1

@@ -7,17 +7,20 @@ from torch import nn
 MAKERS = (torch_pruning.prune_conv_out_channels, torch_pruning.prune_linear_out_channels)
 
 
-def without_channels(model, inputs, ratio, classes):
-    """Take `ratio` of each layer's channels out of the model, in place; layers with an output for each class stay."""
-    model.eval()
+def narrowing(model, inputs, ratio, classes, steps):
+    """What takes `ratio` of each layer's channels out of the model, in place, in equal parts at each of `steps` calls.
+
+    Layers with an output for each class stay. The model may be trained between the calls, its modules not replaced.
+    """
     pruner = torch_pruning.pruner.BasePruner(
-        model,
+        model.eval(),
         inputs,
         importance=filter_norms,
         pruning_ratio=ratio,
+        iterative_steps=steps,
         ignored_layers=[m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == classes],
     )
-    pruner.step()
+    return pruner.step
 
 
 @torch.no_grad()

@@ -87,8 +87,12 @@ class FineTuned(FromTeacher):
     def fit(self, trainer):
         """Compress, then train on."""
         trainer.recipe = msgspec.structs.replace(trainer.recipe, lr=trainer.recipe.lr * self.lr_factor)
-        super().fit(trainer)
+        trainer.student = self.begin(trainer)
         trainer.run_epochs(self.may_choose)
+
+    def begin(self, trainer):
+        """The model that is trained on."""
+        return self.compressed(trainer.pair)
 
     def may_choose(self):
         """Whether the model is as small by now as it is to become."""

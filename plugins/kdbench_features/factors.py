@@ -5,6 +5,7 @@ from typing import Annotated
 import kdbench
 from kdbench_features.geometry import flat, same_size, unit
 from kdbench_features.layers import LayerPairs, Layers
+from kdbench_features.memory import Memory
 from kdbench_features.passes import batches
 
 
@@ -15,7 +16,8 @@ class FactorTransfer(LayerPairs):
     to reconstruct them: mean (P(f_t) − f_t)², without labels, by Adam. Then it is frozen, and the student trains with a
     translator beside it: CE + weight · Σ over layers of mean |F_t/‖F_t‖ − F_s/‖F_s‖|, F_t the paraphraser's middle and
     F_s what the translator makes of f_s, norms over the whole factor of an item. Factors of different size are averaged
-    down to the smaller. `paraphraser_epochs` come on top of the recipe's.
+    down to the smaller. `paraphraser_epochs` come on top of the recipe's. Without augmentation an item's F_t is the
+    same in every epoch: it is kept in memory, on the device, where that of all items takes at most `memory.MOST_BYTES`.
     """
 
     name = "ft"
@@ -28,11 +30,12 @@ class FactorTransfer(LayerPairs):
     paraphraser_lr: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 1e-3
 
     def build(self, pair):
-        """A paraphraser and a translator for each pair of layers."""
+        """A paraphraser and a translator for each pair of layers; what is remembered of factors begins empty."""
         from torch import nn
 
         from kdbench_features.paraphraser import Factors
 
+        self._memory = Memory(pair.dataset.train_size)
         return nn.ModuleList(
             Factors(one[0], other[0], max(1, round(self.rate * other[0]))) for one, other in self.shapes(pair)
         )
@@ -63,8 +66,24 @@ class FactorTransfer(LayerPairs):
         loss.backward()
         optimizer.step()
 
+    def step(self, trainer, batch):
+        """One step of the student; the teacher and its paraphrasers run where an item is seen for the first time."""
+        student = trainer.student_outputs(batch)
+        if trainer.recipe.augment:
+            return trainer.optimize(self.loss(batch, student, trainer.teacher_outputs(batch)))
+        factors = self._memory.of(batch.index)
+        if factors is None:
+            pairs = self.paired(student, trainer.teacher_outputs(batch))
+            factors = [self.module[number].paraphraser(maps) for number, (_, maps) in enumerate(pairs)]
+            self._memory.keep(batch.index, factors)
+        found = [self._gap(number, student.features[name], factors[number])
+                 for number, name in enumerate(self.student_layers)]  # fmt: skip
+        return trainer.optimize({"ce": batch.cross_entropy(student.logits), "ft": sum(found)})
+
     def terms(self, batch, number, student, teacher):
         """The mean absolute difference of the factors at unit length."""
-        factors = self.module[number]
-        one, other = same_size(factors.translator(student), factors.paraphraser(teacher))
-        return {"ft": self.weight * (unit(flat(one)) - unit(flat(other))).abs().mean()}
+        return {"ft": self._gap(number, student, self.module[number].paraphraser(teacher))}
+
+    def _gap(self, number, student, factors):
+        one, other = same_size(self.module[number].translator(student), factors)
+        return self.weight * (unit(flat(one)) - unit(flat(other))).abs().mean()

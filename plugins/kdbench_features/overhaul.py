@@ -17,9 +17,10 @@ class Overhaul(LayerPairs):
     times as much as the next deeper, as in the authors' configurations.
 
     m is E[x | x < 0] for normal x with the mean and deviation that the teacher's last batch norm before the activation
-    gives; those of a residual sum's branches add up. `margins="measured"` takes the mean of the negative values on the
-    training items instead, and needs no batch norm. The paper has the teacher normalise by the batch; here it is used
-    as it is evaluated.
+    gives; those of a residual sum's branches add up. Where no batch norm leads to it, as in a perceptron, m is the mean
+    of the negative values on the training items, our stand-in. `margins` asks for one or the other for all layers; it
+    is not searched, for the teacher decides which there is. The paper has the teacher normalise by the batch; here it
+    is used as it is evaluated.
     """
 
     name = "ofd"
@@ -29,24 +30,33 @@ class Overhaul(LayerPairs):
     teacher_layers: Layers = ("first:pre", "middle:pre", "last:pre")
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1e-3
     shallower: Annotated[float, kdbench.Meta(gt=0, le=1)] = 0.5
-    margins: Literal["batch_norm", "measured"] = "batch_norm"
+    margins: Annotated[
+        Literal["auto", "batch_norm", "measured"], kdbench.Search(fixed=True, why="the teacher's layers decide it")
+    ] = "auto"
 
     mismatch = VariationalInformation.mismatch
 
     def check(self, pair):
-        """Also refuse a teacher without batch norm before its activations, where the margins come from there."""
+        """Also refuse a teacher without batch norm before its activations, where the margins are to come from there."""
         super().check(pair)
-        if self.margins == "measured":
+        if self.margins != "batch_norm":
             return
+        for layer, measured in zip(self.teacher_layers, self._to_measure(pair), strict=True):
+            if measured:
+                self.refuse(
+                    "the margins are to come from a batch norm before the activation, and there is none",
+                    f"teacher {pair.teacher.name!r}, {layer!r}: {pair.teacher.path(layer)!r}",
+                    f"--set {self.name}.margins=auto, or layers that an activation ends",
+                )
+
+    def _to_measure(self, pair):
+        """Whether the margins of each of the teacher's layers cannot, or are not to, come from a batch norm."""
+        if self.margins == "measured":
+            return [True] * len(self.teacher_layers)
         from kdbench_features.margins import norms_before
 
-        for layer, (_, shape) in zip(self.teacher_layers, self.shapes(pair), strict=True):
-            if not norms_before(pair.teacher.module, pair.teacher.path(layer), shape[0]):
-                self.refuse(
-                    "the margins come from a batch norm before the activation, and there is none",
-                    f"teacher {pair.teacher.name!r}, {layer!r}: {pair.teacher.path(layer)!r}",
-                    f"--set {self.name}.margins=measured, or layers that an activation ends",
-                )
+        teacher, layers = pair.teacher, zip(self.teacher_layers, self.shapes(pair), strict=True)
+        return [not norms_before(teacher.module, teacher.path(name), shape[0]) for name, (_, shape) in layers]
 
     def build(self, pair):
         """A regressor for each pair of layers, with the margins of the teacher's channels beside it."""
@@ -54,20 +64,20 @@ class Overhaul(LayerPairs):
 
         from kdbench_features.margins import Partial, norm_margins
 
-        teacher, layers = pair.teacher, nn.ModuleList()
-        for name, (one, other) in zip(self.teacher_layers, self.shapes(pair), strict=True):
-            measured = self.margins == "measured"
+        teacher, layers, self._measured = pair.teacher, nn.ModuleList(), self._to_measure(pair)
+        for name, measured, (one, other) in zip(self.teacher_layers, self._measured, self.shapes(pair), strict=True):
             margins = None if measured else norm_margins(teacher.module, teacher.path(name), other[0])
             layers.append(Partial(kdbench.projectors.regressor(one, other), margins, other))
         return layers
 
     def fit(self, trainer):
         """Measure the margins where they are not the batch norm's; train."""
-        if self.margins == "measured":
+        if any(self._measured):
             for batch in batches(trainer, 0):
                 features = trainer.teacher_outputs(batch).features
-                for layer, name in zip(self.module, self.teacher_layers, strict=True):
-                    layer.observe(features[name])
+                for layer, name, measured in zip(self.module, self.teacher_layers, self._measured, strict=True):
+                    if measured:
+                        layer.observe(features[name])
         super().fit(trainer)
 
     def terms(self, batch, number, student, teacher):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import kdbench
 from kdbench_features.geometry import flat, unit
-from kdbench_gradients.memory import Memory
+from kdbench_features.memory import Memory
 
 if TYPE_CHECKING:
     from torch import Tensor

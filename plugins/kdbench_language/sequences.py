@@ -17,6 +17,8 @@ from kdbench_language.tokens import TokenDistillation
 
 Share = Annotated[float, kdbench.Meta(gt=0, lt=1)]
 Prompt = Annotated[Share, kdbench.Search(fixed=True, why="it says how much of the text is written anew")]
+_WRITING = 1
+"""Version of how the teacher writes; another number and it writes anew."""
 
 
 def check_writing(name, pair):
@@ -97,10 +99,10 @@ class SequenceLevel(kdbench.Method):
     """Sequence-level distillation (Kim & Rush, 2016, sec. 3.2): cross-entropy on what the teacher writes.
 
     Before the training the teacher writes on every train item after its first `prompt`, by beam search with `beams`
-    (the paper's 5; 1 is greedy), once in a run; the student then learns what was written in place of the text. A
-    language model has no source sentence, so its prompt stands for one; the share is our choice. Of a seq2seq task the
-    teacher writes the target to every source. Beam search has little entropy: expect a better writer, and a worse
-    perplexity on real text.
+    (the paper's 5; 1 is greedy); the student then learns what was written in place of the text. It is the same for all
+    seeds: the bank keeps it beside the teacher, and later runs read it. A language model has no source sentence, so its
+    prompt stands for one; the share is our choice. Of a seq2seq task the teacher writes the target to every source.
+    Beam search has little entropy: expect a better writer, and a worse perplexity on real text.
     """
 
     needs = kdbench.needs(logits=True, live=True)
@@ -116,14 +118,18 @@ class SequenceLevel(kdbench.Method):
     def fit(self, trainer):
         """Let the teacher write, then train on it; the validation split stays as it is."""
         data = trainer.train_data
-        trainer.train_data = self.written(trainer.teacher, data)
+        prompt = prompt_length(self.prompt, data.labels.shape[1]) if data.task != "seq2seq" else None
+        kept = trainer.made_of_teacher(
+            "written", [_WRITING, self.beams, prompt], lambda: {"tokens": self.tokens(trainer.teacher, data)}
+        )
+        trainer.train_data = self.written(kept["tokens"].to(data.labels.device), data)
         try:
             trainer.run_epochs()
         finally:
             trainer.train_data = data
 
-    def written(self, teacher, data):
-        """The train split with what the teacher's module writes after each prompt or source; its passes are counted."""
+    def tokens(self, teacher, data):
+        """What the teacher's module writes after each prompt or source, (N, L) or (N, T); its passes are counted."""
         import torch
 
         length, most = data.labels.shape[1], max(1, 512 // self.beams)
@@ -134,9 +140,14 @@ class SequenceLevel(kdbench.Method):
             parts, write = torch.split(data.student[:, :prompt], most), beam_search
         tokens = torch.cat([write(teacher.module, part, length, self.beams) for part in parts])
         teacher.forward_samples += len(tokens) * (1 + self.beams * (length - prompt - 1))
+        return tokens
+
+    def written(self, tokens, data):
+        """The train split with these tokens in the place of its text, or of its targets."""
         if data.task == "seq2seq":
             inputs, labels = as_targets(tokens, data.student, data.labels)
         else:
+            prompt = prompt_length(self.prompt, data.labels.shape[1])
             inputs, labels = as_items(tokens, prompt, data.student, data.labels)
         return replace(data, student=inputs, teacher=inputs, labels=labels)
 

@@ -13,7 +13,9 @@ class RouteConstrained(Soft):
     anchor n of `anchors` after n/anchors of its epochs; the last is the run's teacher itself. The student's training is
     cut into as many equal parts, and in each it distils from the next anchor, under the recipe's one schedule (the
     paper chooses the anchors by equal spacing or by search; here it is equal spacing). Anchors of a short training
-    that fall on the same epoch are one. The repeated training comes on top of the student's.
+    that fall on the same epoch are one. The repeated training comes on top of the student's, in the first run with a
+    teacher: the bank keeps its anchors, which are the same for all seeds. The teacher's size stays; a teacher that
+    shrinks step by step is `shrink_distil`.
 
     Defaults: T and α as in kd; 4 anchors are kdbench's choice.
     """
@@ -31,7 +33,7 @@ class RouteConstrained(Soft):
             )
 
     def fit(self, trainer):
-        """Train the teacher again up to the last anchor but one; then the student."""
+        """The anchors, from the bank or from the teacher's training done again up to the last but one; the student."""
         whole = trainer.pair.teacher_recipe.epochs
         epochs = [max(1, round(whole * number / self.anchors)) for number in range(1, self.anchors)]
         found = trainer.teacher_after(epochs)

@@ -110,6 +110,53 @@ def test_what_a_module_does_inside_is_not_guessed():
         resolve(Staged(), "stage9:pre", "m")
 
 
+class Pooled(nn.Module):
+    """Maps, and what the given modules make of them."""
+
+    def __init__(self, *after: nn.Module) -> None:
+        super().__init__()
+        self.body, self.after = nn.Conv2d(1, 3, 3), nn.Sequential(*after)
+
+    def forward(self, x):
+        return self.after(self.body(x))
+
+
+def gap(size=1):
+    return nn.AdaptiveAvgPool2d(size)
+
+
+@pytest.mark.parametrize(
+    ("after", "path"),
+    [
+        ((gap(), nn.Flatten(), nn.Linear(3, 2)), "after.0:input"),
+        ((nn.BatchNorm2d(3), gap((1, 1)), nn.Flatten(), nn.Dropout(), nn.Linear(3, 2)), "after.1:input"),
+        ((nn.Sequential(gap(), nn.Flatten()), nn.Linear(3, 2)), "after.0.0:input"),
+        ((gap(), nn.Flatten(), nn.ReLU(), nn.Linear(3, 2)), "after.3:input"),
+        ((gap(), nn.Flatten(), nn.Linear(3, 4), nn.Linear(4, 2)), "after.3:input"),
+        ((gap(2), nn.Flatten(), nn.Linear(12, 2)), "after.2:input"),
+        ((nn.Flatten(), nn.Linear(108, 2)), "after.1:input"),
+    ],
+)  # fmt: skip
+def test_maps_before_the_classifiers_pooling_are_found_where_nothing_else_lies_between(after, path):
+    model = Pooled(*after).eval()
+    assert resolve(model, "penultimate:maps", "m") == path
+    tap, x = FeatureTap(model, ["penultimate:maps", "penultimate"], "m"), torch.randn(2, 1, 8, 8)
+    model(x)
+    features = tap.take()
+    if features["penultimate:maps"].ndim == 4:
+        torch.testing.assert_close(features["penultimate:maps"].mean((2, 3)), features["penultimate"])
+    else:
+        assert features["penultimate:maps"].equal(features["penultimate"])
+
+
+def test_a_model_may_tell_where_its_maps_are_before_pooling():
+    model = Pooled(gap(), nn.Flatten(), nn.Linear(3, 2))
+    model.feature_layers = {"penultimate": "after.2:input", "penultimate:maps": "body"}
+    assert resolve(model, "penultimate:maps", "m") == "body"
+    assert resolve(model, "last", "m") == "after.2:input", "no stage of the model's own"
+    assert resolve(Declared(), "penultimate:maps", "m") == "b:input"
+
+
 def test_an_activation_in_place_does_not_overwrite_what_it_was_given():
     model, x = Staged().eval(), torch.randn(4, 3)
     tap = FeatureTap(model, ["stage1:pre", "stage1"], "m")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -222,6 +223,41 @@ def test_the_teachers_training_repeated_to_its_end_gives_the_teacher(catalog, tm
     assert same(seen["again"][3], seen["teacher"])
     assert not same(seen["again"][2], seen["teacher"])
     assert record.cost.steps == 4 * 4, "those of the teacher's training count"
+
+
+def test_the_teachers_training_is_repeated_once_for_all_seeds_and_again_for_another_teacher(catalog, tmp_path):
+    found: list[dict[int, nn.Module]] = []
+
+    class Repeats_(Plain):
+        after: tuple[int, ...] = (1, 2)
+
+        def fit(self, trainer):
+            found.append(trainer.teacher_after(self.after))
+            super().fit(trainer)
+
+    selection = Selection(
+        dataset=("wine",), teacher=("mlp-l",), student=("mlp-s",), method=("scratch",), recipe=("tabular",)
+    )
+
+    def steps(directory: Path, seed: int, **settings: object) -> tuple[int, list[Any]]:
+        asked = [f"{name}={value}" for name, value in ({"epochs": 1, "teacher_recipe.epochs": 3} | settings).items()]
+        context = RunContext(_with_method(catalog, Repeats_), directory, plugins={}, workers=1)
+        (run,) = make_plan(context.catalog, selection, asked, Repeats(seeds=(seed,))).runs
+        record, _ = train_and_measure(run, context, EpochListener())
+        assert not any(p.requires_grad for model in found[-1].values() for p in model.parameters())
+        return record.cost.steps, record.history
+
+    first, fresh = tmp_path / "first", tmp_path / "fresh"
+    assert steps(first, 1)[0] == 3 * 4
+    read = steps(first, 2)
+    assert read[0] == 4, "the student's alone"
+    assert all(same(found[0][epoch], found[1][epoch]) for epoch in (1, 2))
+    made = steps(fresh, 2)
+    assert (made[0], made[1]) == (3 * 4, read[1]), "what is read changes nothing in the student's training"
+    assert all(same(found[2][epoch], found[1][epoch]) for epoch in (1, 2))
+    assert steps(first, 1, **{"scratch.after": "[1]"})[0] == 2 * 4, "other epochs"
+    assert steps(first, 1, **{"teacher_recipe.epochs": 4})[0] == 3 * 4, "another teacher"
+    assert not same(found[-1][2], found[0][2])
 
 
 def _with_method(catalog: Catalog, method: type[Method]) -> Catalog:

@@ -319,7 +319,7 @@ class Small(nn.Module):
 
 def test_simkd_regresses_the_teachers_vectors_and_answers_with_its_classifier():
     student, teacher = Small(4).double(), Small(7).double()
-    method = ReusedClassifier(weight=3)
+    method = ReusedClassifier(weight=3, projector="linear")
     pair = make_pair((1,), (1,))
     pair = Pair(pair.dataset, ModelInfo("small", student, {"penultimate": (4,)}),
                 ModelInfo("big", teacher, {"penultimate": (7,)}), 1, 1)  # fmt: skip
@@ -338,8 +338,8 @@ def test_simkd_regresses_the_teachers_vectors_and_answers_with_its_classifier():
     assert set(found) == {"feature"}
     assert float(found["feature"].detach()) == pytest.approx(3 * formulas.mean(squares))
     torch.testing.assert_close(logits, teacher.fc(projected))
-    assert not student.fc.classifier.weight.requires_grad
-    assert student.fc.classifier is not teacher.fc
+    assert not student.fc.reader.weight.requires_grad
+    assert student.fc.reader is not teacher.fc
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,9 @@ def test_simkd_refuses_a_model_that_does_not_end_in_a_linear_layer_on_vectors(ro
     good, bad = ModelInfo("good", Small(4), {"penultimate": (4,)}), ModelInfo("bad", Small(4), {"penultimate": (5, 4)})
     models = (bad, good) if role == "student" else (good, bad)
     with pytest.raises(kdbench.MethodRefused, match=rf"(?s)'simkd'.*{role} 'bad' reads .* shape \(5, 4\)"):
-        ReusedClassifier().check(Pair(DatasetInfo("made up", "multiclass", 3, (6,), 9), *models, 1, 1))
+        ReusedClassifier(projector="linear").check(
+            Pair(DatasetInfo("made up", "multiclass", 3, (6,), 9), *models, 1, 1)
+        )
 
 
 @pytest.mark.parametrize(

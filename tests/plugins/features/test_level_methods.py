@@ -128,15 +128,28 @@ def test_residual_networks_tell_their_sums_and_the_norms_that_lead_to_them(build
     assert all((layer.margins < -0.1).all() for layer in method.build(pair))
 
 
-def test_ofd_refuses_a_teacher_without_batch_norm_and_names_the_way_out():
-    pair = with_norm(MAPS[0])
+def without_norm(shapes: tuple[Shape, Shape]) -> Pair:
+    pair = with_norm(shapes)
     module = nn.Sequential(nn.Identity(), nn.ReLU())
     module.feature_layers = {"t": "1:input"}
-    bare = dataclasses.replace(pair.teacher, module=module)
-    pair = dataclasses.replace(pair, teacher=bare)
-    with pytest.raises(kdbench.MethodRefused, match=r"(?s)'ofd'.*teacher 'big', 't': '1:input'.*margins=measured"):
-        Overhaul(**LAYERS).check(pair)
-    Overhaul(**LAYERS, margins="measured").check(pair)
+    return dataclasses.replace(pair, teacher=dataclasses.replace(pair.teacher, module=module))
+
+
+def test_ofd_asked_for_a_batch_norms_margins_refuses_a_teacher_without_one_and_names_the_way_out():
+    pair = without_norm(MAPS[0])
+    with pytest.raises(kdbench.MethodRefused, match=r"(?s)'ofd'.*teacher 'big', 't': '1:input'.*margins=auto"):
+        Overhaul(**LAYERS, margins="batch_norm").check(pair)
+    for margins in ("auto", "measured"):
+        Overhaul(**LAYERS, margins=margins).check(pair)
+
+
+def test_ofds_margins_are_the_batch_norms_where_there_is_one_and_search_does_not_choose_them():
+    method, asked = ofd(MAPS[0]), ofd(MAPS[0], margins="batch_norm")
+    assert method.module[0].margins.equal(asked.module[0].margins)
+    assert (method.module[0].margins < 0).all()
+    bare = Overhaul(**LAYERS).build(without_norm(MAPS[0]))
+    assert not bare[0].margins.any(), "to be measured"
+    assert Overhaul.search_space()["margins"].fixed
 
 
 def in_stage(method: kdbench.Method, student: dict[str, Tensor], teacher: dict[str, Tensor], progress: float):

@@ -7,7 +7,7 @@ import torch
 from small_training import check_falls, check_training
 
 from kdbench.testing import check_method
-from kdbench_gradients import memory
+from kdbench_features import memory
 from kdbench_gradients.alignment import GradientAlignment
 from kdbench_gradients.attention import AttentionFromGradients
 from kdbench_gradients.jacobian import JacobianMatching

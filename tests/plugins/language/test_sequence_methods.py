@@ -11,7 +11,7 @@ import pytest
 import token_formulas as formulas
 import torch
 from row_formulas import kl, softmax
-from small_training import check_training
+from small_training import Trained, check_same, check_training
 from torch import Tensor, nn
 
 import kdbench
@@ -204,10 +204,29 @@ def test_seq_kd_trains_on_what_the_teacher_wrote_once(topics, beams):
     assert found.trainer.teacher.forward_samples == items * (1 + beams * 15), "nothing but the writing"
 
 
+def test_what_a_teacher_wrote_is_read_by_later_seeds_and_written_anew_by_another_teacher_or_setting(topics, tmp_path):
+    def wrote(teacher: str, seed: int, **params) -> int:
+        place = tmp_path / teacher
+        place.mkdir(exist_ok=True)
+        done = topics.distil(SequenceLevel(**{"beams": 1, "prompt": 0.75} | params), seed=seed, place=place)
+        trained[teacher, seed] = done
+        return done.trainer.teacher.forward_samples
+
+    trained: dict[tuple[str, int], Trained] = {}
+    once = wrote("one", 1)
+    assert once == 16 * len(topics.train.labels)
+    assert wrote("one", 2) == 0
+    assert wrote("other", 2) == once
+    check_same(trained["one", 2], trained["other", 2])
+    assert wrote("one", 2, beams=2) > once
+    assert wrote("one", 2, prompt=0.5) > once
+
+
 def test_what_the_teacher_wrote_stands_in_the_texts_place(model):
     data = Views(INPUTS.float(), INPUTS.float(), LABELS)
     teacher = SimpleNamespace(module=model, forward_samples=0)
-    written = SequenceLevel(beams=3, prompt=1 / 3).written(teacher, data)
+    method = SequenceLevel(beams=3, prompt=1 / 3)
+    written = method.written(method.tokens(teacher, data), data)
     expected = beam_search(model, INPUTS[:, :2], 6, 3)
     assert written.student.dtype == data.student.dtype
     assert written.student.long().equal(expected)

@@ -8,7 +8,7 @@ import math
 import msgspec
 import pytest
 import torch
-from small_training import check_training, different
+from small_training import check_same, check_training, different
 from torch import nn
 
 import kdbench
@@ -190,6 +190,18 @@ def test_progressive_distils_from_each_anchor_in_turn_and_at_last_from_the_teach
     assert asked[-1][1] is trainer.pair.teacher.module
     assert asked[0][0] > asked[1][0], "a later anchor is a better teacher"
     trainer.close()
+
+
+def test_the_anchors_are_kept_beside_the_teacher_for_every_seed(digits_bench, tmp_path):
+    alone, steps = (
+        digits_bench.distil(RouteConstrained(anchors=2), seed=2),
+        math.ceil(len(digits_bench.train.labels) / 64),
+    )
+    first, second = (digits_bench.distil(RouteConstrained(anchors=2), seed=seed, place=tmp_path) for seed in (1, 2))
+    assert [done.trainer.steps for done in (alone, first, second)] == [3 * steps, 3 * steps, 2 * steps]
+    check_same(second, alone)
+    more = digits_bench.distil(RouteConstrained(anchors=4), seed=2, place=tmp_path)
+    assert more.trainer.steps == 4 * steps, "other anchors, of epochs 1 and 2"
 
 
 def test_born_again_generations_each_have_fresh_weights_and_learn_from_the_one_before(digits_bench):

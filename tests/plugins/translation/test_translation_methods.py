@@ -40,7 +40,7 @@ def test_the_student_learns_what_the_teacher_writes_and_the_data_stay_as_they_we
     method = SequenceLevel(beams=2)
     trainer = bench.trainer(method)
     before = trainer.train_data
-    written = method.written(trainer.teacher, before)
+    written = method.written(method.tokens(trainer.teacher, before), before)
     targets = translate(bench.teacher, before.student[:, :-LENGTH], LENGTH, 2)
     assert written.student[:, :-LENGTH].equal(before.student[:, :-LENGTH])
     assert written.labels.equal(targets.masked_fill(targets == 0, -100))
