@@ -13,7 +13,7 @@ from kdbench.data import DatasetInfo, Task
 from kdbench.errors import InvalidParameter, MethodRefused
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
-from kdbench.search import Search, search_space
+from kdbench.search import Search, conditions, refuse_without_effect, search_space
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -259,10 +259,12 @@ class Method:
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
     _hints: ClassVar[dict[str, Any]]
+    _conditions: ClassVar[dict[str, tuple[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._hints = _parameter_hints(cls)
+        cls._conditions = conditions(cls._hints)
         cls._parameters = _parameter_struct(cls)
 
     def __init__(self, **params: Any) -> None:
@@ -283,6 +285,8 @@ class Method:
         self.params = msgspec.to_builtins(values)
         for name in known:
             setattr(self, name, getattr(values, name))
+        if self._conditions:
+            refuse_without_effect(type(self).__name__, self._conditions, self.params, self.defaults())
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
