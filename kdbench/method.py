@@ -13,7 +13,7 @@ from kdbench.data import DatasetInfo, Task
 from kdbench.errors import InvalidParameter, MethodRefused
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
-from kdbench.search import Search, search_space
+from kdbench.search import Search, conditions, refuse_without_effect, search_space
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,6 +39,7 @@ class Needs:
     input_grad: bool = False
     feature_grad: bool = False
     live: bool = False
+    differentiates: tuple[View, ...] = ()
 
     @property
     def teacher(self) -> bool:
@@ -65,17 +66,25 @@ def needs(
     input_grad: bool = False,
     feature_grad: bool = False,
     live: bool = False,
+    differentiates: Iterable[View] = (),
 ) -> Needs:
     """Declare what a method reads: teacher `logits`, named `features` of both models or of one, gradients at the input.
 
     With `input_grad` the inputs require grad and the teacher runs with autograd on, so that `torch.autograd.grad`
-    reaches them. With `feature_grad` it reaches the features of both models; those of a student in half precision are
-    then as the model computed them. Either way the teacher's logits carry a graph: detach them as a target. With `live`
-    the teacher is run on the batch that it is given: for a method that shows it other inputs than those of the data, or
-    calls `trainer.teacher.module` itself.
+    reaches them; the step's own backward pass leaves them out. With `feature_grad` it reaches the features of both
+    models; those of a student in half precision are then as the model computed them. Either way the teacher's logits
+    carry a graph: detach them as a target. With `live` the teacher is run on the batch that it is given: for a method
+    that shows it other inputs than those of the data, or calls `trainer.teacher.module` itself.
+
+    `differentiates` names the models ("student", "teacher") that the method differentiates at inputs of its own making,
+    as an attack does; nothing more is computed for it. With `input_grad` it is both where absent. A pair whose model
+    has no gradient there, such as one that looks tokens up, is refused before any training.
     """
     both = tuple(features)
-    return Needs(logits, (*both, *student_features), (*both, *teacher_features), input_grad, feature_grad, live)
+    if input_grad and not differentiates:
+        differentiates = ("student", "teacher")
+    student, teacher = (*both, *student_features), (*both, *teacher_features)
+    return Needs(logits, student, teacher, input_grad, feature_grad, live, tuple(differentiates))
 
 
 @dataclass(slots=True)
@@ -251,10 +260,12 @@ class Method:
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
     _hints: ClassVar[dict[str, Any]]
+    _conditions: ClassVar[dict[str, tuple[str, Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._hints = _parameter_hints(cls)
+        cls._conditions = conditions(cls._hints)
         cls._parameters = _parameter_struct(cls)
 
     def __init__(self, **params: Any) -> None:
@@ -275,6 +286,8 @@ class Method:
         self.params = msgspec.to_builtins(values)
         for name in known:
             setattr(self, name, getattr(values, name))
+        if self._conditions:
+            refuse_without_effect(type(self).__name__, self._conditions, self.params, self.defaults())
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
 from msgspec import Meta
 
 from kdbench.errors import InvalidParameter
@@ -26,7 +27,8 @@ class Search:
         low, high: both ends of a range, included; whole numbers for an int.
         log: draw the logarithm evenly; `low` is above 0 then.
         choices: a few values instead of a range.
-        when: (name, value) of a parameter declared before: searched only where that one has this value.
+        when: (name, value) of a parameter declared before: the one that is annotated counts only where that one has
+            this value. It is searched there alone, and `Method` refuses another value than the default elsewhere.
         fixed: not searched: it stays at its default, or at what `--set` gives.
     """
 
@@ -68,6 +70,36 @@ def search_space(name: str, hints: Mapping[str, Any], defaults: Mapping[str, Any
         if declared:
             _check(f"method {name}, parameter {parameter!r}", declared[-1], hint, default, set(space) - {parameter})
     return space
+
+
+def conditions(hints: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """The hyper-parameters that count only beside a value of another one: its name and that value."""
+    declared = {name: [each for each in _annotations(hint) if isinstance(each, Search)] for name, hint in hints.items()}
+    return {name: found[-1].when for name, found in declared.items() if found and found[-1].when is not None}
+
+
+def refuse_without_effect(
+    name: str, conditions: Mapping[str, tuple[str, Any]], given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
+    """Refuse a value that is not the default where it cannot count.
+
+    Args:
+        name: the method's, for errors.
+        conditions: as `conditions` finds them.
+        given: the value of every hyper-parameter.
+        defaults: theirs.
+
+    Raises: InvalidParameter.
+    """
+    for parameter, (other, wanted) in conditions.items():
+        value, found = given[parameter], given.get(other, wanted)
+        if found != wanted and value != defaults.get(parameter, value):
+            value, found, wanted = (msgspec.json.encode(each).decode() for each in (value, found, wanted))
+            raise InvalidParameter(
+                f"{name}: {parameter}={value} has no effect",
+                f"it counts only where {other}={wanted}, and here {other}={found}",
+                f"leave {parameter} out, or set {other}={wanted}",
+            )
 
 
 def plain_type(hint: Any) -> Any:
@@ -143,10 +175,10 @@ def _check(what: str, search: Search, hint: Any, default: Any, earlier: set[str]
 
 
 def _problem(search: Search, hint: Any, default: Any, earlier: set[str]) -> str:
+    if search.when is not None and search.when[0] not in earlier:
+        return f"it counts under a condition on {search.when[0]!r}, which is not declared before it"
     if search.fixed:
         return ""
-    if search.when is not None and search.when[0] not in earlier:
-        return f"it is searched under a condition on {search.when[0]!r}, which is not declared before it"
     if search.choices:
         return "" if default in search.choices else f"its default {default!r} is not among its choices"
     if search.low is None or search.high is None:

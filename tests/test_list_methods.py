@@ -57,6 +57,8 @@ def test_the_page_tells_which_features_are_read_and_of_whom():
     assert "no hyper-parameters" in listed("scratch")
     assert "the teacher itself, of which it makes the student" in listed("quant_dynamic")
     assert "first,middle,last" in listed("at")
+    assert "a student with gradients at inputs of its own making" in listed("ard")
+    assert "gradients at the input" in listed("jacobian")
 
 
 def test_pages_as_json_are_for_programs():

@@ -88,6 +88,34 @@ def test_a_method_declares_its_search_space_beside_the_bounds():
     assert Declared(temperature=0.2).params["temperature"] == 0.2, "a value outside the search range may be set"
 
 
+def test_a_value_where_it_has_no_effect_is_refused_with_what_to_drop():
+    with pytest.raises(InvalidParameter, match=r'(?s)Declared: beta=2.0 has no effect.*base="b".*leave beta out'):
+        Declared(beta=2.0)
+    with pytest.raises(InvalidParameter, match="Inherits: beta=2"):
+        Inherits(beta=2.0, temperature=3)
+    assert Declared(beta=8).beta == 8, "the default may be named"
+    assert Declared(beta=2.0, base="b").beta == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "count"),
+    [
+        ("crd", {"negatives": 100, "pool": "batch"}, {"pool": "bank"}),
+        ("crd", {"momentum": 0.1, "pool": "batch"}, {"pool": "bank"}),
+        ("low_rank", {"rank_ratio": 0.5, "energy": 0.9}, {"energy": None}),
+        ("distil_then_quantise", {"calibration": 64, "scheme": "dynamic"}, {"scheme": "static"}),
+        ("lskd", {"alpha": 2.0}, {"base": "dkd"}),
+        ("lskd", {"beta": 2.0}, {"base": "dkd"}),
+    ],
+)
+def test_parameters_that_another_one_switches_off_are_refused(catalog, method, params, count):
+    made, name, other = catalog.find("method", method).load(), next(iter(params)), next(iter(count))
+    with pytest.raises(InvalidParameter, match=rf"(?s){name}=.* has no effect.*leave {name} out, or set {other}="):
+        made(**params)
+    made(**params | count)
+    made(**params | {name: made.defaults()[name]})
+
+
 @pytest.mark.parametrize(
     ("search", "message"),
     [
@@ -98,6 +126,7 @@ def test_a_method_declares_its_search_space_beside_the_bounds():
         (Search(0.5), "both ends"),
         (Search(choices=(2.0, 3.0)), "not among its choices"),
         (Search(0.5, 4, when=("other", 1)), "condition on 'other'"),
+        (Search(fixed=True, when=("other", 1)), "condition on 'other'"),
     ],
 )
 def test_a_declaration_that_cannot_be_used_is_refused_by_name(search, message):

@@ -103,6 +103,8 @@ def _needs_text(method: type[Method]) -> str:
             parts.append(f"the {whose} features {', '.join(alone)}")
     flags = [one.name for one in fields(needs) if getattr(needs, one.name) is True and one.name != "logits"]
     parts += [_FLAGS.get(name, name.replace("_", " ")) for name in flags]
+    if alone := [name for name in needs.differentiates if not needs.input_grad]:
+        parts.append(f"a {' and a '.join(alone)} with gradients at inputs of its own making")
     parts += ["a teacher of its own, which it trains"] * method.trains_teacher
     parts += ["the teacher itself, of which it makes the student"] * method.student_from_teacher
     return "; ".join(parts) or "labels alone"

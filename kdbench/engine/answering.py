@@ -74,7 +74,7 @@ def _beyond_answers(method: Method) -> str:
         (method.student_from_teacher, "a network whose parts it makes the student from"),
         (method.trains_teacher, "a teacher that goes on learning"),
         (needs.teacher_features, f"the teacher's features {', '.join(map(repr, needs.teacher_features))}"),
-        (needs.teacher_grad, "gradients through the teacher"),
+        (needs.teacher_grad or "teacher" in needs.differentiates, "gradients through the teacher"),
         (needs.live, "to run, and perhaps to differentiate, the teacher itself"),
     ):
         if wanted:

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from kdbench.engine.answering import all_items, came_trained, check_it_can_serve, is_fitted, only_answers
+from kdbench.engine.differentiable import check_gradient, differentiated
 from kdbench.engine.models import Maker, Side, build_model, inspect_model
 from kdbench.engine.teachers import steps_per_epoch
 from kdbench.errors import KdbenchError
-from kdbench.method import Method, Pair
+from kdbench.method import Method, Pair, View
 from kdbench.plugins import describe
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ _MODELS_KEPT = 8
 def make_pair(
     run: Run, catalog: Catalog, data: RunData, student: nn.Module, teacher: nn.Module, method: Method
 ) -> Pair:
-    """Both models with the shapes of the features that the method needs. Raises: ModelMismatch, MethodRefused."""
+    """Both models with the shapes of the features that the method needs.
+
+    Raises: ModelMismatch; MethodRefused for a model that only answers, or has no gradient, where the method wants more.
+    """
     combo, dataset, recipe, needs = run.combo, data.dataset, run.recipe, method.needs
     check_it_can_serve(method, combo.method, teacher, combo.teacher)
     if is_fitted(teacher):
@@ -40,10 +44,18 @@ def make_pair(
     items = len(data.train.labels)
     in_epochs = not (only_answers(teacher) or came_trained(combo, teacher_entry, teacher))
     batch = min(recipe.batch_size, items)
+    inspected = inspect_model(student, entry, info, example, needs.student_features)
+    inspected_teacher = inspect_model(teacher, teacher_entry, teacher_info, teacher_example, needs.teacher_features)
+    models = {"student": student, "teacher": teacher}
+    sides: dict[View, Side] = {
+        "student": Side(entry, info, example), "teacher": Side(teacher_entry, teacher_info, teacher_example)
+    }  # fmt: skip
+    for view in differentiated(method):
+        check_gradient(combo.method, view, models[view], sides[view])
     return Pair(
         dataset=info,
-        student=inspect_model(student, entry, info, example, needs.student_features),
-        teacher=inspect_model(teacher, teacher_entry, teacher_info, teacher_example, needs.teacher_features),
+        student=inspected,
+        teacher=inspected_teacher,
         epochs=recipe.epochs,
         steps_per_epoch=steps_per_epoch(items, recipe.batch_size),
         batch_size=batch if batch < 2 * run.devices else batch // run.devices,  # as Peers.share gives them out
@@ -51,11 +63,7 @@ def make_pair(
         teacher_dataset=teacher_info,
         recipe=recipe,
         teacher_recipe=run.teacher_recipe if in_epochs else None,
-        maker=Maker(
-            catalog,
-            {"student": Side(entry, info, example), "teacher": Side(teacher_entry, teacher_info, teacher_example)},
-            run.seed,
-        ),
+        maker=Maker(catalog, sides, run.seed),
     )
 
 

@@ -162,7 +162,7 @@ class _Short:
         run, fabric, catalog, combo = self.run, self.fabric, self.context.catalog, self.run.combo
         part = _evenly(self.data.train, batches * run.recipe.batch_size)
         data = replace(self.data, train=part, validation=_evenly(self.data.validation, _WATCHED))
-        recipe = msgspec.structs.replace(run.recipe, epochs=epochs, patience=None, finetune_epochs=0)
+        recipe = msgspec.structs.replace(run.recipe, epochs=epochs, patience=None)
         shortened = msgspec.structs.replace(
             run, recipe=recipe, teacher_recipe=msgspec.structs.replace(run.teacher_recipe, epochs=epochs)
         )

@@ -287,9 +287,9 @@ class Trainer:
         total = total_loss(terms, self.method)
         self.optimizer.zero_grad(set_to_none=True)
         if self._plain:
-            torch.autograd.backward(total)
+            torch.autograd.backward(total, inputs=self._learning())
         else:
-            self.fabric.backward(total)
+            self.fabric.backward(total, inputs=self._learning())
         self.peers.average_gradients(self._trained, self._weight)
         if self.recipe.clip_norm is not None:
             self._clip(self.recipe.clip_norm)
@@ -300,6 +300,13 @@ class Trainer:
         if self._ema is not None:
             self._ema.update_parameters(self.model)
         return {name: term.detach() for name, term in terms.items()}
+
+    def _learning(self) -> list[nn.Parameter] | None:
+        """What a step's gradient is computed for; None for all that asks for one, where the inputs do not."""
+        if not self.needs.input_grad:
+            return None
+        owned = [p for o in self.method_optimizers.values() for group in o.param_groups for p in group["params"]]
+        return [p for p in (*self._trained, *owned) if p.requires_grad] or None
 
     def _clip(self, norm: float) -> None:
         """Each module by itself: the student's step does not depend on how steep its peers' losses are."""

@@ -21,7 +21,7 @@ class BoundarySamples(kdbench.Method):
     change, in standard deviations of the standardised input. Costs steps + 1 passes of the teacher.
     """
 
-    needs = kdbench.needs(logits=True)
+    needs = kdbench.needs(logits=True, differentiates=["teacher"])
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 3.0
     weight: Annotated[float, kdbench.Meta(ge=0)] = 2.0
     kd: Annotated[float, kdbench.Meta(ge=0)] = 1.0

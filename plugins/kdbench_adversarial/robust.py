@@ -21,7 +21,7 @@ class RobustDistillation(kdbench.Method):
     more to teach.
     """
 
-    needs = kdbench.needs(logits=True)
+    needs = kdbench.needs(logits=True, differentiates=["student"])
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
     eps: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(fixed=True)] = 0.1

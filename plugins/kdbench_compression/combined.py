@@ -36,7 +36,7 @@ class DistilThenQuantise(kdbench.Method):
     temperature: Annotated[float, kdbench.Meta(gt=0)] = 4.0
     alpha: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.9
     scheme: Annotated[Literal["static", "dynamic"], kdbench.Search(fixed=True)] = "static"
-    calibration: Calibration = 512
+    calibration: Annotated[Calibration, kdbench.Search(fixed=True, when=("scheme", "static"))] = 512
 
     def check(self, pair):
         """Refuse students that cannot be quantised, machines without integer kernels, and mixed precision."""

@@ -23,8 +23,8 @@ class LowRank(FineTuned):
     """
 
     name = "low_rank"
-    rank_ratio: Annotated[float, kdbench.Meta(gt=0, le=1), kdbench.Search(fixed=True)] = 0.25
     energy: Annotated[Annotated[float, kdbench.Meta(gt=0, le=1)] | None, kdbench.Search(fixed=True)] = None
+    rank_ratio: Annotated[float, kdbench.Meta(gt=0, le=1), kdbench.Search(fixed=True, when=("energy", None))] = 0.25
     scheme: Annotated[Literal["channel", "spatial"], kdbench.Search(fixed=True)] = "channel"
 
     def compressed(self, pair):

@@ -19,11 +19,26 @@ class ContrastiveCrossModal(LayerPairs):
     tasks = ("binary", "multiclass", "retrieval")
     name = "contrastive_crossmodal"
     relational = True
+    parallel_fit = True
     weight: Annotated[float, kdbench.Meta(gt=0)] = 0.8
     ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     temperature: Annotated[float, kdbench.Meta(ge=0.01)] = 0.07
     size: Annotated[int, kdbench.Meta(ge=1)] = 128
     negatives: Literal["all", "other-class"] = "all"
+
+    def check(self, pair):
+        """Refuse to classify without labels where nothing trains the classifier afterwards."""
+        super().check(pair)
+        if not (self._learns_answers(pair) or pair.recipe.finetune_epochs):
+            self.refuse(
+                "its classifier would never be trained",
+                "ce is 0, and the recipe has no final fine-tune",
+                "--set recipe.finetune_epochs=20, or --set contrastive_crossmodal.ce=1",
+            )
+
+    def _learns_answers(self, pair):
+        """Whether validation can choose a checkpoint; embeddings that have to be found are no classifier's."""
+        return self.ce > 0 or pair.dataset.task == "retrieval"
 
     def build(self, pair):
         """Two linear embeddings for each pair of layers."""
@@ -34,6 +49,10 @@ class ContrastiveCrossModal(LayerPairs):
         return nn.ModuleList(
             nn.ModuleList(nn.Linear(prod(shape), self.size) for shape in shapes) for shapes in self.shapes(pair)
         )
+
+    def fit(self, trainer):
+        """The training; without labels its end is taken, for an untrained classifier tells no epoch from another."""
+        trainer.run_epochs(lambda: self._learns_answers(trainer.pair))
 
     def loss(self, batch, student, teacher):
         """The contrast, and weighted cross-entropy."""

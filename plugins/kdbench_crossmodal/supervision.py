@@ -23,7 +23,16 @@ class SupervisionTransfer(LayerPairs):
     student_layers: Layers = ("middle",)
     teacher_layers: Layers = ("middle",)
     weight: Annotated[float, kdbench.Meta(gt=0)] = 100.0
-    matching: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.5
+    matching: Annotated[float, kdbench.Meta(ge=0, le=1), kdbench.Search(0.01, 1)] = 0.5
+
+    def __init__(self, **params):
+        super().__init__(**params)
+        if self.matching == 0:
+            raise kdbench.InvalidParameter(
+                "SupervisionTransfer: with matching=0 nothing is matched",
+                "no layer and no weight would count: it would be scratch under another name",
+                "set matching above 0, or use method scratch",
+            )
 
     def mismatch(self, student, teacher):
         """Maps go to maps or vectors, vectors to vectors."""

@@ -84,9 +84,7 @@ class DataFree(kdbench.Method):
 
         with torch.no_grad():
             made = self.generate(trainer, batch, noise)
-            teacher = trainer.teacher_outputs(made)
-        made.inputs.requires_grad_(False)  # the teacher's pass asks for it, for the generator
-        return made, teacher
+            return made, trainer.teacher_outputs(made)
 
     def noise(self, trainer, batch):
         """Noise (N, 100) for as many items as the batch has."""

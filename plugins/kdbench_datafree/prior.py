@@ -24,7 +24,7 @@ class DataFreeLearning(DataFree):
     entropy: Annotated[float, kdbench.Meta(ge=0)] = 5.0
     activation: Annotated[float, kdbench.Meta(ge=0)] = 0.1
 
-    needs = kdbench.needs(logits=True, teacher_features=["penultimate"], input_grad=True)
+    needs = kdbench.needs(logits=True, teacher_features=["penultimate"], input_grad=True, differentiates=["teacher"])
 
     def generator_loss(self, trainer, made):
         """How unsure the teacher is, how uneven over the classes, and how little it is excited."""

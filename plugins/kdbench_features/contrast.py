@@ -27,8 +27,8 @@ class ContrastiveRepresentation(LayerPairs):
     weight: Annotated[float, kdbench.Meta(ge=0)] = 0.8
     temperature: Annotated[float, kdbench.Meta(ge=0.01), kdbench.Search(0.02, 0.5, log=True)] = 0.07
     size: Annotated[int, kdbench.Meta(ge=1), kdbench.Search(fixed=True)] = 128
-    negatives: Annotated[int, kdbench.Meta(ge=1), kdbench.Search(fixed=True)] = 16384
     pool: Annotated[Literal["bank", "batch"], kdbench.Search(fixed=True)] = "bank"
+    negatives: Annotated[int, kdbench.Meta(ge=1), kdbench.Search(fixed=True, when=("pool", "bank"))] = 16384
     momentum: Annotated[float, kdbench.Meta(ge=0, lt=1), kdbench.Search(0, 0.9, when=("pool", "bank"))] = 0.5
 
     @property

@@ -22,6 +22,7 @@ class FactorTransfer(LayerPairs):
 
     name = "ft"
     maps = True
+    normalizes = normalizes_student = True
     student_layers: Layers = ("last",)
     teacher_layers: Layers = ("last",)
     weight: Annotated[float, kdbench.Meta(ge=0)] = 200.0

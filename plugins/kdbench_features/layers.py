@@ -13,7 +13,8 @@ class LayerPairs(kdbench.Method):
 
     A subclass writes `terms`. It sets `name` to what it is registered as, `maps` where it needs maps (C, H, W),
     `relational` where its terms compare the items of a batch, so that a batch of one teaches nothing, and `normalizes`
-    where its modules end in batch norm of the teacher's shape, which has no variance of a single number.
+    where its modules end in batch norm of the teacher's shape, which has no variance of a single number;
+    `normalizes_student` where they have one of the student's.
     """
 
     tasks = kdbench.ITEM_TASKS
@@ -21,6 +22,7 @@ class LayerPairs(kdbench.Method):
     maps: ClassVar[bool] = False
     relational: ClassVar[bool] = False
     normalizes: ClassVar[bool] = False
+    normalizes_student: ClassVar[bool] = False
     student_layers: Layers = ("penultimate",)
     teacher_layers: Layers = ("penultimate",)
 
@@ -57,11 +59,13 @@ class LayerPairs(kdbench.Method):
             self._check_batches_of_one(pair)
 
     def _check_batches_of_one(self, pair):
-        normalized = [shape for _, shape in self.shapes(pair) if math.prod(shape[1:]) == 1]
+        sides = self.normalizes_student, self.normalizes
+        shapes = [shape for both in self.shapes(pair) for shape, norm in zip(both, sides, strict=True) if norm]
+        normalized = [shape for shape in shapes if math.prod(shape[1:]) == 1]
         if self.relational:
             what, why = "it compares the items of a batch", f"{pair.dataset.train_size} items in batches of one"
-        elif self.normalizes and normalized:
-            what, why = "its projector has batch norm", f"of features of shape {normalized[0]}"
+        elif normalized:
+            what, why = "its modules have batch norm", f"of features of shape {normalized[0]}"
         else:
             return
         self.refuse(f"{what}, and a batch has one", why, "use larger batches: --set recipe.batch_size=64")

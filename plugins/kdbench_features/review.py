@@ -20,7 +20,7 @@ class KnowledgeReview(LayerPairs):
     """
 
     name = "reviewkd"
-    normalizes = True
+    normalizes = normalizes_student = True
     student_layers: Layers = ("first", "middle", "last", "penultimate")
     teacher_layers: Layers = ("first", "middle", "last", "penultimate")
     weight: Annotated[float, kdbench.Meta(ge=0)] = 1.0

@@ -36,10 +36,8 @@ class Transformers(kdbench.Method):
                 f"student {pair.student.name!r} has {heads[0]} heads, teacher {pair.teacher.name!r} has {heads[1]}",
             )
 
-    def _refuse(self, what, why):
-        raise kdbench.MethodRefused(
-            f"method {self.name!r} cannot serve this pair: {what}", why, "choose other models: kdbench list students"
-        )
+    def _refuse(self, what, why, fix="choose other models: kdbench list students"):
+        raise kdbench.MethodRefused(f"method {self.name!r} cannot serve this pair: {what}", why, fix)
 
     def build(self, pair):
         """Remembers what the models say of themselves; a subclass adds its projections."""
@@ -134,7 +132,11 @@ class TinyBert(Transformers):
     def check(self, pair):
         """Refuse layers that do not pair up too."""
         if len(self.student_layers) != len(self.teacher_layers):
-            self._refuse("its layers do not pair up", f"student {self.student_layers}, teacher {self.teacher_layers}")
+            self._refuse(
+                "its layers do not pair up",
+                f"student {self.student_layers}, teacher {self.teacher_layers}",
+                "name as many of each: --set tinybert.student_layers=1,2 --set tinybert.teacher_layers=2,4",
+            )
         super().check(pair)
 
     def projections(self, pair):
@@ -186,9 +188,24 @@ class MiniLm(Transformers):
 
     name = "minilm"
     reads_heads = True
+    parallel_fit = True
     needs = kdbench.needs(features=["query", "key", "value"])
     weight: Annotated[float, kdbench.Meta(gt=0)] = 1.0
     ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
+
+    def check(self, pair):
+        """Refuse to leave the classifier, or the language model's last layer, untrained too."""
+        super().check(pair)
+        if not (self.ce or pair.recipe.finetune_epochs):
+            self._refuse(
+                "its classifier would never be trained",
+                "ce is 0, and the recipe has no final fine-tune",
+                "--set recipe.finetune_epochs=20, or --set minilm.ce=1",
+            )
+
+    def fit(self, trainer):
+        """The training; without labels its end is taken, for an untrained classifier tells no epoch from another."""
+        trainer.run_epochs(lambda: self.ce > 0)
 
     def loss(self, batch, student, teacher):
         """Both divergences, and weighted cross-entropy."""

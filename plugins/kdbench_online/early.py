@@ -18,8 +18,17 @@ class EarlyStoppedKD(Soft):
     """
 
     parallel_fit = True
-    distil: Annotated[float, kdbench.Meta(ge=0, le=1)] = 0.5
+    distil: Annotated[float, kdbench.Meta(ge=0, le=1), kdbench.Search(0.01, 1)] = 0.5
     teacher_fraction: Annotated[float, kdbench.Meta(gt=0, le=1)] = 1.0
+
+    def __init__(self, **params):
+        super().__init__(**params)
+        if self.distil == 0:
+            raise kdbench.InvalidParameter(
+                "EarlyStoppedKD: with distil=0 nothing is distilled",
+                "no teacher, temperature or alpha would count: it would be scratch under another name",
+                "set distil above 0, or use method scratch",
+            )
 
     def check(self, pair):
         """Refuse to train anew a teacher that came trained."""

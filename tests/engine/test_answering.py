@@ -94,6 +94,11 @@ def test_an_estimate_fits_and_keeps_nothing(catalog, tmp_path):
     [
         ("fitnet", "the teacher's features 'middle'"),
         ("jacobian", "gradients through the teacher"),
+        ("sobolev", "gradients through the teacher"),
+        ("bss", "gradients through the teacher"),
+        ("lwm", "the teacher's features 'last'"),
+        ("grad_align", "the teacher's features 'middle'"),
+        ("zskt", "the teacher's features 'first', 'middle', 'last'"),
         ("online_teacher", "a teacher that goes on learning"),
         ("prune_magnitude", "a network whose parts"),
         ("dafl", "teacher"),
@@ -109,6 +114,10 @@ def test_a_method_that_wants_more_than_answers_is_refused_by_name_before_any_tra
     assert method in reason
     assert wanted in reason
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attack_on_the_student_is_served_by_an_estimators_answers(catalog, tmp_path):
+    assert refusals(plan(catalog, "random-forest", "ard"), context(catalog, tmp_path)) == {}
 
 
 def test_networks_are_no_estimators():

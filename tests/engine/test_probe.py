@@ -105,6 +105,11 @@ def test_what_cannot_be_trained_shortly_is_told_and_counted_as_labels_alone(cont
     assert (found["untimed"], found["student"]) == (1.0, 0.0)
 
 
+def test_a_method_that_wants_a_final_fine_tune_sees_it_in_the_short_training_too(context, own_catalog):
+    run = run_of(own_catalog, "gupta", "gupta.matching=1", "epochs=2", "recipe.finetune_epochs=2")
+    assert "untimed" not in probe.seconds_per_run(run, context)
+
+
 def test_what_a_pair_shares_is_timed_once(context, own_catalog, monkeypatch):
     asked = []
     timed = probe._timed_pair

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from searches import closeness, ended, executor, failed, studies
 
+from kdbench.plugins import load_plugins
 from kdbench.search import Search
 from kdbench.store import Store
 from kdbench.tuning.study import Study
@@ -261,3 +262,19 @@ def test_a_final_run_has_the_best_parameters_and_a_command_that_says_them(small_
     assert final.recipe.lr == study.best.recipe["lr"]
     assert f"--set warm.temperature={study.best.params['temperature']}" in final.command
     assert f"--set recipe.lr={study.best.recipe['lr']}" in final.command
+
+
+@pytest.mark.parametrize(
+    ("method", "pinned"),
+    [
+        ("crd", {}), ("crd", {"pool": "batch"}), ("lskd", {}), ("lskd", {"base": "dkd"}), ("low_rank", {}),
+        ("low_rank", {"energy": 0.9}), ("distil_then_quantise", {"scheme": "dynamic"}), ("gupta", {}),
+        ("early_stop_kd", {}), ("early_stop_kd", {"distil": 0.01}),
+    ],
+)  # fmt: skip
+def test_no_trial_is_proposed_that_a_method_refuses(method, pinned):
+    settings = tuple(f"{method}.{name}={value}" for name, value in pinned.items())
+    (study,) = studies(load_plugins().catalog, method, settings=settings, pinned=pinned, budget=60, sampler="random")
+    proposals = study.ask()
+    assert len(proposals) == study.budget == 60
+    assert [proposal.refused for proposal in proposals] == [""] * 60

@@ -117,6 +117,17 @@ def test_zskts_student_learns_on_one_batch_in_all_its_steps_and_dafls_on_a_new_o
     trainer.close()
 
 
+@pytest.mark.parametrize(("cls", "params"), CASES)
+def test_what_the_student_learns_on_gets_no_gradient(digits_bench, monkeypatch, cls, params):
+    trainer = digits_bench.trainer(cls(**params))
+    lessons, lesson = [], trainer.method.lesson
+    monkeypatch.setattr(trainer.method, "lesson", lambda *of: lessons.append(lesson(*of)) or lessons[-1])
+    trainer.method.step(trainer, next(iter(trainer.batches(0))))
+    assert lessons
+    assert all(made.inputs.grad is None for made, _ in lessons)
+    trainer.close()
+
+
 def test_the_students_steps_are_counted(digits_bench):
     trainer = digits_bench.trainer(ZeroShotTransfer(student_steps=4, generator_steps=2))
     trainer.method.step(trainer, next(iter(trainer.batches(0))))

@@ -20,6 +20,7 @@ from kdbench.engine.models import inspect_model
 from kdbench.method import Outputs, Pair
 from kdbench.testing import check_method
 from kdbench_features.boundaries import ActivationBoundaries
+from kdbench_features.factors import FactorTransfer
 from kdbench_features.flow import FlowOfSolution
 from kdbench_features.margins import negative_mean
 from kdbench_features.overhaul import Overhaul
@@ -350,6 +351,24 @@ def test_fsp_refuses_a_single_layer():
 def test_vectors_in_batches_of_one_cannot_be_normalised(method):
     with pytest.raises(kdbench.MethodRefused, match=rf"(?s)'{method.name}'.*a batch has one.*batch_size=64"):
         method(**LAYERS).check(make_pair((3,), (4,), batch_size=1))
+
+
+@pytest.mark.parametrize("method", [FactorTransfer, KnowledgeReview])
+@pytest.mark.parametrize(
+    ("shapes", "refused"),
+    [(((3, 1, 1), (4, 2, 2)), True), (((3, 2, 2), (4, 1, 1)), True), (((3, 2, 1), (4, 1, 2)), False)],
+)
+def test_a_single_position_of_either_model_cannot_be_normalised_in_batches_of_one(method, shapes, refused):
+    made, pair = built(method(**LAYERS), shapes), make_pair(*shapes, batch_size=1)
+    features = [randn(1, *shape) for shape in shapes]
+    if not refused:
+        made.check(pair)
+        assert losses(made, *features)
+        return
+    with pytest.raises(kdbench.MethodRefused, match=rf"(?s)'{made.name}'.*batch norm.*a batch has one.*batch_size=64"):
+        made.check(pair)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        losses(made, *features)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from small_training import check_falls, check_training
+from torch import nn
 
 from kdbench.testing import check_method
 from kdbench_features import memory
@@ -51,6 +52,39 @@ def test_of_augmented_inputs_nothing_is_remembered(digits_bench, cls):
     trainer = digits_bench.trainer(cls(), augment=("crop",))
     trainer.run_epochs()
     assert trainer.teacher.forward_samples == trainer.samples
+    trainer.close()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("cls", [JacobianMatching, Sobolev])
+def test_the_losss_own_gradient_at_the_inputs_is_not_computed(digits_bench, cls, precision):
+    trainer = digits_bench.trainer(cls(), precision=precision)
+    batch = next(iter(trainer.batches(0)))
+    trainer.method.step(trainer, batch)
+    assert batch.inputs.requires_grad
+    assert batch.inputs.grad is None
+    assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+    trainer.close()
+
+
+def test_what_a_method_steps_itself_has_its_gradient_too(digits_bench):
+    """Of a loss that is differentiated at the inputs as well."""
+
+    class Scaled(JacobianMatching):
+        def build(self, pair):
+            super().build(pair)
+            return nn.ParameterDict({name: nn.Parameter(torch.ones(1)) for name in ("own", "shared", "frozen")})
+
+        def optimizers(self, pair):
+            return {"own": torch.optim.SGD([self.module["own"], self.module["frozen"].requires_grad_(False)], lr=0.1)}
+
+        def terms(self, batch, student, said):
+            (found,) = super().terms(batch, student, said).values()
+            return {"jacobian": found * self.module["own"].sum() * self.module["shared"].sum()}
+
+    trainer = digits_bench.trainer(Scaled())
+    trainer.method.step(trainer, next(iter(trainer.batches(0))))
+    assert {name for name, value in trainer.method.module.items() if value.grad is not None} == {"own", "shared"}
     trainer.close()
 
 

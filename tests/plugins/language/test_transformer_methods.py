@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import token_formulas as formulas
 import torch
 from row_formulas import kl, softmax
-from small_training import check_training, make_bench
+from small_training import Bench, Trained, check_training, make_bench
 from torch import Tensor, nn
 
 import kdbench
@@ -49,13 +50,15 @@ def make_batch(labels: Tensor, progress: float = 0.0) -> Batch:
     return Batch(INPUTS.double(), INPUTS.double(), labels, torch.arange(ITEMS), progress, 0)
 
 
-def make_pair(widths: tuple[int, int], student: nn.Module | None = None, teacher: nn.Module | None = None) -> Pair:
+def make_pair(
+    widths: tuple[int, int], student: nn.Module | None = None, teacher: nn.Module | None = None, **recipe: Any
+) -> Pair:
     info = DatasetInfo("made up", "multiclass", CLASSES, (LENGTH,), 10)
     models = [
         ModelInfo(name, module or Described(), dict.fromkeys((*PARTS, *LAST), (LENGTH, width)))
         for name, width, module in (("small", widths[0], student), ("big", widths[1], teacher))
     ]
-    return Pair(info, *models, 1, 10, teacher_dataset=info)
+    return Pair(info, *models, 1, 10, teacher_dataset=info, recipe=kdbench.Recipe(**recipe))
 
 
 def built(method: kdbench.Method, pair: Pair) -> kdbench.Method:
@@ -153,7 +156,9 @@ def test_minilm_matches_the_distributions_of_attention_and_the_relations_of_valu
                         losses.append(kl(p, q))
         assert found[term].item() == pytest.approx(2 * sum(losses) / len(losses), rel=1e-9)
     assert found["ce"].item() == pytest.approx(formulas.cross_entropy(student.logits, LABELS), rel=1e-9)
-    assert "ce" not in built(MiniLm(ce=0), make_pair((4, 6))).loss(make_batch(LABELS), student, teacher)
+    assert "ce" not in built(MiniLm(ce=0), make_pair((4, 6), finetune_epochs=1)).loss(
+        make_batch(LABELS), student, teacher
+    )
 
 
 @pytest.mark.parametrize("make", [DistilBert, MiniLm, partial(TinyBert, student_layers=(1,), teacher_layers=(2,))])
@@ -182,6 +187,12 @@ def test_models_whose_attention_cannot_be_compared_are_refused(method, student, 
         method.check(make_pair((4, 4), student, teacher))
 
 
+def test_layers_that_do_not_pair_up_are_refused_with_the_parameters_that_name_them():
+    fix = r"--set tinybert\.student_layers=\S+ --set tinybert\.teacher_layers="
+    with pytest.raises(kdbench.MethodRefused, match=fix):
+        TinyBert(student_layers=(1,)).check(make_pair((4, 4)))
+
+
 def test_models_without_hidden_states_of_one_length_are_refused():
     pair = make_pair((4, 4))
     longer = replace(pair, teacher=replace(pair.teacher, features={"last": (LENGTH + 1, 4)}))
@@ -199,13 +210,27 @@ METHODS = [
 ]
 
 
+def trained(bench: Bench, cls: type[kdbench.Method], params: dict[str, Any], **recipe: Any) -> Trained:
+    """Without labels, answers are left to a final fine-tune."""
+    answers = "ce" not in params
+    return check_training(bench, lambda: cls(**params), answers=answers, finetune_epochs=int(not answers), **recipe)
+
+
 @pytest.mark.parametrize(("cls", "params"), METHODS)
 def test_a_method_trains_on_language_models(topics, cls, params):
     epochs = 4 if cls is TinyBert else 2
-    found = check_training(topics, lambda: cls(**params), answers="ce" not in params, epochs=epochs)
+    found = trained(topics, cls, params, epochs=epochs)
     if cls is TinyBert:
         stages = [sorted(row.keys() & {"kd", "hidden"}) for row in found.history]
         assert stages == [["hidden"], ["hidden"], ["kd"], ["kd"]]
+
+
+def test_minilm_without_labels_needs_a_fine_tune_and_takes_the_last_epoch(topics):
+    with pytest.raises(kdbench.MethodRefused, match=r"(?s)'minilm'.*classifier would never be trained.*minilm\.ce=1"):
+        topics.trainer(MiniLm(ce=0))
+    recipe = {"epochs": 3, "select": "best", "patience": 1, "finetune_epochs": 1, "lr": 1e-3}
+    trainer = topics.distil(MiniLm(ce=0), **recipe).trainer
+    assert [len(trainer.history), trainer.selected_epoch] == [3, 2]
 
 
 def test_tinyberts_first_stage_costs_no_patience_and_its_checkpoint_is_not_chosen(topics):
@@ -243,7 +268,7 @@ def encoders():
 
 @pytest.mark.parametrize(("cls", "params"), METHODS)
 def test_a_method_trains_on_transformers_encoders(encoders, cls, params):
-    check_training(encoders, lambda: cls(**params), answers="ce" not in params)
+    trained(encoders, cls, params)
 
 
 def test_attention_is_what_the_encoder_computes(encoders):

@@ -249,7 +249,7 @@ def test_the_learning_teacher_and_the_student_take_each_other_as_given():
     assert torch.autograd.gradcheck(loss, (student,))
 
 
-@given(sizes, temperature, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+@given(sizes, temperature, st.floats(0, 1), st.floats(0, 1, exclude_min=True), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
 @settings(max_examples=30, deadline=None)
 def test_early_stopped_kd_is_kd_and_then_the_labels(size, t, alpha, distil, progress):
     (student, teacher), labels = random_logits(2, *size)
@@ -281,6 +281,12 @@ def test_the_students_gradient_is_that_of_finite_differences(cls, shape):
         return sum(terms(cls(), logits, teacher, labels).values())
 
     assert torch.autograd.gradcheck(loss, (student.requires_grad_(),))
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_early_stopped_kd_that_distils_nothing_is_refused(fraction):
+    with pytest.raises(kdbench.InvalidParameter, match=r"(?s)distil=0.*scratch"):
+        EarlyStoppedKD(distil=0, teacher_fraction=fraction)
 
 
 def test_a_learning_teacher_that_learns_nothing_is_refused():
