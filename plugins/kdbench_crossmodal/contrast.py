@@ -12,8 +12,8 @@ class ContrastiveCrossModal(LayerPairs):
 
     ce · CE + weight · (InfoNCE from student to teacher + from teacher to student), each the batch mean of
     −log (e^(u_i·v_i/τ) / Σ_j e^(u_i·v_j/τ)) over linear embeddings u, v at unit length. The negatives j are all other
-    items of the batch, which needs no labels (ce=0 then reads none); negatives="other-class" leaves out those of the
-    item's own class. Weight, τ and size are those of `crd`.
+    items of the batch, which needs no labels (ce=0 then reads none, and leaves a classifier to the recipe's final
+    fine-tune); negatives="other-class" leaves out those of the item's own class. Weight, τ and size are those of `crd`.
     """
 
     tasks = ("binary", "multiclass", "retrieval")
