@@ -13,7 +13,7 @@ from kdbench.data import DatasetInfo, Task
 from kdbench.errors import InvalidParameter, MethodRefused
 from kdbench.names import did_you_mean
 from kdbench.recipe import Recipe
-from kdbench.search import Search, conditions, refuse_without_effect, search_space
+from kdbench.search import Search, conditions, refuse_without_effect, search_space, without_effect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -288,6 +288,11 @@ class Method:
             setattr(self, name, getattr(values, name))
         if self._conditions:
             refuse_without_effect(type(self).__name__, self._conditions, self.params, self.defaults())
+
+    @classmethod
+    def without_effect(cls, params: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+        """The hyper-parameters that others of these switch off: the other's name, and its value at which they count."""
+        return without_effect(cls._conditions, params)
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def _lacking(catalog: Catalog, selected: Selected) -> NotRun | None:
 def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: Repeats) -> Run:
     combo = settings.of_combo(selected.combo)
     method: type[Method] = catalog.find("method", combo.method).load()
-    given = {**combo.params, **settings.of_method(combo.method, method)}
+    given = {**combo.params, **settings.of_method(combo.method, method, combo.params)}
     if combo.params:
         _check_registered(selected, method)
     try:

@@ -78,6 +78,11 @@ def conditions(hints: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     return {name: found[-1].when for name, found in declared.items() if found and found[-1].when is not None}
 
 
+def without_effect(conditions: Mapping[str, tuple[str, Any]], given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """The hyper-parameters that cannot count beside the others as they are given, with their conditions."""
+    return {name: (other, wanted) for name, (other, wanted) in conditions.items() if given.get(other, wanted) != wanted}
+
+
 def refuse_without_effect(
     name: str, conditions: Mapping[str, tuple[str, Any]], given: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> None:
@@ -91,14 +96,13 @@ def refuse_without_effect(
 
     Raises: InvalidParameter.
     """
-    for parameter, (other, wanted) in conditions.items():
-        value, found = given[parameter], given.get(other, wanted)
-        if found != wanted and value != defaults.get(parameter, value):
-            value, found, wanted = (msgspec.json.encode(each).decode() for each in (value, found, wanted))
+    for parameter, (other, wanted) in without_effect(conditions, given).items():
+        if given[parameter] != defaults.get(parameter, given[parameter]):
+            value, found, right = (msgspec.json.encode(e).decode() for e in (given[parameter], given[other], wanted))
             raise InvalidParameter(
                 f"{name}: {parameter}={value} has no effect",
-                f"it counts only where {other}={wanted}, and here {other}={found}",
-                f"leave {parameter} out, or set {other}={wanted}",
+                f"it counts only where {other}={right}, and here {other}={found}",
+                f"leave {parameter} out, or set {other}={right}",
             )
 
 

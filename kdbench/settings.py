@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_origin
 
@@ -39,6 +39,7 @@ class Settings:
     given: list[Setting]
     _used: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
+    _idle: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Settings:
@@ -50,9 +51,13 @@ class Settings:
         changes = {one.key: one.value for one in self._matching({""}, COMBO_FIELDS)}
         return msgspec.structs.replace(combo, **changes)
 
-    def of_method(self, name: str, method: type[Method]) -> dict[str, Any]:
-        """Hyper-parameters for a method: those that it has, qualified by nothing, `method` or its name."""
-        known = list(method.defaults())
+    def of_method(self, name: str, method: type[Method], registered: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyper-parameters for a method: those that it has, qualified by nothing, `method` or its name.
+
+        What is qualified by nothing is meant for whatever has it, and left out of a method in which other parameters,
+        those of the combo as `registered` among them, leave it without effect.
+        """
+        known, used = list(method.defaults()), set(self._used)
         qualified = [one for one in self.given if one.scope in {"method", name} and one.key not in known]
         for one in qualified:
             raise InvalidParameter(
@@ -61,10 +66,18 @@ class Settings:
                 did_you_mean(one.key, known),
             )
         lists = {key for key, hint in method.parameter_types().items() if get_origin(plain_type(hint)) in {tuple, list}}
-        return {
-            one.key: _as_list(one.value) if one.key in lists else one.value
-            for one in self._matching({"", "method", name}, known)
-        }
+        found = self._matching({"", "method", name}, known)
+        values = {one.key: _as_list(one.value) if one.key in lists else one.value for one in found}
+        idle = method.without_effect({**method.defaults(), **registered, **values})
+        for one in found:
+            if one.key in idle and not one.scope:
+                del values[one.key]
+                other, wanted = idle[one.key]
+                self._idle[one.text] = (
+                    f"in {name!r} it counts only where {other}={msgspec.json.encode(wanted).decode()}"
+                )
+                self._used = self._used - ({one.text} - used)
+        return values
 
     def of_recipe(self, recipe: Recipe, scope: str, label: str) -> Recipe:
         """The recipe with the fields of a scope changed; the scope "recipe" takes unqualified keys too."""
@@ -88,6 +101,8 @@ class Settings:
     def check_used(self) -> None:
         """Raise InvalidParameter for a setting that no selected combo, method or recipe has."""
         for one in self.given:
+            if one.text not in self._used and one.text in self._idle:
+                raise InvalidParameter(f"--set {one.text} has no effect", self._idle[one.text], "set that too")
             if one.text not in self._used:
                 known = [*COMBO_FIELDS, *Recipe.__struct_fields__, *sorted(self._seen)]
                 raise InvalidParameter(

@@ -151,6 +151,25 @@ def test_a_setting_qualified_by_a_method_reaches_that_method_alone(small_catalog
     assert {run.combo.method: run.params["temperature"] for run in planned} == {"softened": 4.0, "extra": 9.0}
 
 
+def test_a_setting_for_all_passes_by_a_method_in_which_it_would_have_no_effect(catalog):
+    """lskd has dkd's weight of the label, and counts it where it is combined with dkd alone."""
+
+    def alphas(*settings: str, methods: tuple[str, ...] = ("kd", "lskd")) -> dict[str, float]:
+        selection = Selection(dataset=("digits",), teacher=("mlp-l",), student=("mlp-s",), method=methods)
+        planned = make_plan(catalog, selection, settings, Repeats(seeds=(0,))).runs
+        return {run.combo.method: run.params["alpha"] for run in planned}
+
+    default = alphas()["lskd"]
+    assert alphas("alpha=0.25") == {"kd": 0.25, "lskd": default}
+    assert alphas("alpha=0.25", "lskd.base=dkd") == {"kd": 0.25, "lskd": 0.25}
+    with pytest.raises(
+        InvalidParameter, match=r"alpha=0.25 has no effect\n  in 'lskd' it counts only where base=\"dkd\""
+    ):
+        alphas("alpha=0.25", methods=("lskd",))
+    with pytest.raises(InvalidParameter, match=r"alpha=0.25 has no effect"):
+        alphas("lskd.alpha=0.25")
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -136,7 +136,7 @@ def _searches(
         study = Study(
             members,
             method,
-            pinned={**combo.params, **given.of_method(combo.method, method)},
+            pinned={**combo.params, **given.of_method(combo.method, method, combo.params)},
             recipe_space={"lr": Search(lr / _LR_FACTOR, lr * _LR_FACTOR, log=True)} if tune_lr else {},
             budget=trials,
             metric=metric,
