@@ -18,7 +18,7 @@ class DataFree(kdbench.Method):
 
     name: ClassVar[str]
     one_noise: ClassVar[bool] = False
-    generator_lr: Annotated[float, kdbench.Meta(gt=0)] = 1e-3
+    generator_lr: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(1e-5, 1e-2, log=True)] = 1e-3
     generator_steps: Annotated[int, kdbench.Meta(ge=1)] = 1
     student_steps: Annotated[int, kdbench.Meta(ge=1)] = 1
 
