@@ -150,7 +150,7 @@ def _composed(
     """Combos that no plugin registered: each value in the place of what the remaining combos have on that axis.
 
     Where combos differ in their recipe alone, as in a comparison of optimisers, the first one's is taken, unless such
-    combos were asked for.
+    combos were asked for. Where another recipe takes the place of theirs, they differ in nothing but the teacher's.
     """
     asked = bool(selection.recipe or selection.suite or selection.names)
     made: dict[bytes, Selected] = {}
@@ -159,7 +159,11 @@ def _composed(
         for base in [_for_new_dataset(value, selection)] if kind == "dataset" else [one.combo for one in chosen]:
             changes: dict[str, Any] = {kind: value} | ({"params": {}} if kind == "method" else {})
             combo = msgspec.structs.replace(base, **changes)
-            known_by = combo if asked else msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
+            known_by = combo
+            if kind == "recipe":
+                known_by = msgspec.structs.replace(combo, teacher_recipe=None)
+            elif not asked:
+                known_by = msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
             key = msgspec.json.encode(known_by, order="deterministic")
             if key not in made:
                 name = f"{combo.default_name}@{combo.recipe}" if combo.default_name in taken else combo.default_name

@@ -123,6 +123,21 @@ def test_a_composed_combo_is_not_repeated_for_every_recipe_unless_recipes_are_as
     assert len(registered) == 4
 
 
+def test_a_recipe_of_no_combo_is_taken_once_where_combos_differ_in_theirs(small_catalog):
+    """A comparison of optimisers, whose teachers have one recipe, is no second row of another recipe."""
+    for name, combo in kdbench.grid(
+        methods=["scratch"], recipes=["fast"], dataset="digits", teacher="big", student="small",
+        teacher_recipe="standard",
+    ):  # fmt: skip
+        small_catalog.add("combo", f"{name}@fast", combo, "small", {})
+    small_catalog.add("recipe", "slow", kdbench.Recipe(epochs=9), "small", {})
+    small_catalog.add("recipe", "slower", kdbench.Recipe(epochs=10), "small", {})
+    chosen = select(small_catalog, Selection(dataset=("digits",), student=("other",), recipe=("slow", "slower")))
+    assert sorted((one.combo.method, one.combo.recipe, one.combo.teacher_recipe) for one in chosen) == [
+        (method, recipe, None) for method in ("scratch", "softened") for recipe in ("slow", "slower")
+    ]
+
+
 def test_a_glob_on_an_axis_stands_for_all_that_match(small_catalog):
     every = [one.combo.method for one in select(small_catalog, Selection(dataset=("digits",), method=("*",)))]
     assert set(every) == {entry.name for entry in small_catalog.entries("method")}
