@@ -57,7 +57,7 @@ class Settings:
         What is qualified by nothing is meant for whatever has it, and left out of a method in which other parameters,
         those of the combo as `registered` among them, leave it without effect.
         """
-        known, used = list(method.defaults()), set(self._used)
+        known = list(method.defaults())
         qualified = [one for one in self.given if one.scope in {"method", name} and one.key not in known]
         for one in qualified:
             raise InvalidParameter(
@@ -66,18 +66,17 @@ class Settings:
                 did_you_mean(one.key, known),
             )
         lists = {key for key, hint in method.parameter_types().items() if get_origin(plain_type(hint)) in {tuple, list}}
-        found = self._matching({"", "method", name}, known)
-        values = {one.key: _as_list(one.value) if one.key in lists else one.value for one in found}
+        found = self._found({"", "method", name}, known)
+        values = {one.key: one.value for one in found}
         idle = method.without_effect({**method.defaults(), **registered, **values})
+        counted = [one for one in found if one.scope or one.key not in idle]
         for one in found:
-            if one.key in idle and not one.scope:
-                del values[one.key]
+            if one not in counted:
                 other, wanted = idle[one.key]
-                self._idle[one.text] = (
-                    f"in {name!r} it counts only where {other}={msgspec.json.encode(wanted).decode()}"
-                )
-                self._used = self._used - ({one.text} - used)
-        return values
+                counts = f"{other}={msgspec.json.encode(wanted).decode()}"
+                self._idle[one.text] = f"in {name!r} it counts only where {counts}"
+        self._used |= {one.text for one in counted}
+        return {one.key: _as_list(one.value) if one.key in lists else one.value for one in counted}
 
     def of_recipe(self, recipe: Recipe, scope: str, label: str) -> Recipe:
         """The recipe with the fields of a scope changed; the scope "recipe" takes unqualified keys too."""
@@ -113,10 +112,13 @@ class Settings:
                 )
 
     def _matching(self, scopes: set[str], keys: Sequence[str]) -> list[Setting]:
-        self._seen |= set(keys)
-        found = [one for one in self.given if one.scope in scopes and one.key in keys]
+        found = self._found(scopes, keys)
         self._used |= {one.text for one in found}
         return found
+
+    def _found(self, scopes: set[str], keys: Sequence[str]) -> list[Setting]:
+        self._seen |= set(keys)
+        return [one for one in self.given if one.scope in scopes and one.key in keys]
 
 
 def _parse(text: str) -> Setting:

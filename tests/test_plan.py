@@ -162,6 +162,7 @@ def test_a_setting_for_all_passes_by_a_method_in_which_it_would_have_no_effect(c
     default = alphas()["lskd"]
     assert alphas("alpha=0.25") == {"kd": 0.25, "lskd": default}
     assert alphas("alpha=0.25", "lskd.base=dkd") == {"kd": 0.25, "lskd": 0.25}
+    assert alphas("alpha=0.5", "alpha=0.25") == {"kd": 0.25, "lskd": default}
     with pytest.raises(
         InvalidParameter, match=r"alpha=0.25 has no effect\n  in 'lskd' it counts only where base=\"dkd\""
     ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kdbench import Recipe
 from kdbench_images.benchmark import Benchmark
 from kdbench_images.cifar100_figures import CROSS, SAME, TABLES
@@ -24,18 +26,7 @@ CIFAR = Recipe(
     augment=("crop", "flip"),
     select="last",
 )
-CIFAR_LIGHT = Recipe(
-    epochs=240,
-    batch_size=64,
-    lr=0.01,
-    momentum=0.9,
-    weight_decay=5e-4,
-    schedule="step",
-    milestones=(150 / 240, 180 / 240, 210 / 240),
-    gamma=0.1,
-    augment=("crop", "flip"),
-    select="last",
-)
+CIFAR_LIGHT = msgspec.structs.replace(CIFAR, lr=0.01)
 """For students of the MobileNet and ShuffleNet families."""
 
 WEIGHTS: dict[str, dict[str, Any]] = {
