@@ -72,11 +72,12 @@ class FactorTransfer(LayerPairs):
         student = trainer.student_outputs(batch)
         if trainer.recipe.augment:
             return trainer.optimize(self.loss(batch, student, trainer.teacher_outputs(batch)))
-        factors = self._memory.of(batch.index)
-        if factors is None:
+
+        def paraphrased():
             pairs = self.paired(student, trainer.teacher_outputs(batch))
-            factors = [self.module[number].paraphraser(maps) for number, (_, maps) in enumerate(pairs)]
-            self._memory.keep(batch.index, factors)
+            return [self.module[number].paraphraser(maps) for number, (_, maps) in enumerate(pairs)]
+
+        factors = self._memory.recalled(batch.index, paraphrased)
         found = [self._gap(number, student.features[name], factors[number])
                  for number, name in enumerate(self.student_layers)]  # fmt: skip
         return trainer.optimize({"ce": batch.cross_entropy(student.logits), "ft": sum(found)})

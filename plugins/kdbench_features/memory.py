@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -39,3 +39,11 @@ class Memory:
         for rows, value in zip(self._rows, values, strict=True):
             rows[index] = value
         self._known[index] = True
+
+    def recalled(self, index: Tensor, make: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
+        """The rows of the items `index` (N,), or what `make()` gives and is kept, where not all of them are known."""
+        found: Sequence[Tensor] | None = self.of(index)
+        if found is None:
+            found = make()
+            self.keep(index, found)
+        return found

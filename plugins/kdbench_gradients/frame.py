@@ -82,12 +82,8 @@ class OncePerItem(BesideSoftTargets):
         student = trainer.student_outputs(batch)
         if trainer.recipe.augment:
             return trainer.optimize(self.loss(batch, student, trainer.teacher_outputs(batch)))
-        if (known := self._memory.of(batch.index)) is not None:
-            said = Said(*known)
-        else:
-            said = self.said(batch, trainer.teacher_outputs(batch))
-            self._memory.keep(batch.index, said)
-        return trainer.optimize(super().loss(batch, student, said))
+        said = self._memory.recalled(batch.index, lambda: self.said(batch, trainer.teacher_outputs(batch)))
+        return trainer.optimize(super().loss(batch, student, Said(*said)))
 
 
 class AtFeature(OncePerItem):
