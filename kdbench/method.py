@@ -247,6 +247,9 @@ class Method:
             or a property that depends on the parameters; a run with one that nothing registered is refused at once.
         student_from_teacher: the model that is scored is made from the teacher (compression baselines), and not the
             pair's student; both must then see the same view of the data, and the leaderboard says so.
+        learns_answers: whether the training reaches what answers, a value or a property that depends on the parameters.
+            One that matches features alone does not: it is refused without a final fine-tune in the recipe, and as all
+            its epochs answer alike the last is taken.
     """
 
     needs: ClassVar[Any] = Needs()
@@ -256,6 +259,7 @@ class Method:
     parallel_fit: ClassVar[bool] = False
     uses_models: ClassVar[Any] = ()
     student_from_teacher: ClassVar[bool] = False
+    learns_answers: ClassVar[Any] = True
 
     module: nn.Module | None = None
     _parameters: ClassVar[type[msgspec.Struct]]
@@ -359,6 +363,14 @@ class Method:
     def epoch_finished(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         """Called after each epoch with its logs, validation included: the place for feedback."""
 
+    def may_choose(self, trainer: Trainer) -> bool:
+        """Whether the checkpoint of the epoch that has just ended may be the one that validation chooses.
+
+        A student that has not come to labels yet, or is not as small yet as it is to become, is not what a method
+        promises, however well it does; it costs no patience. Where no epoch may be chosen the last is taken.
+        """
+        return bool(self.learns_answers)
+
     def fit(self, trainer: Trainer) -> None:
         """The whole training; override to take it over (compression baselines). May replace `trainer.student`."""
         trainer.run_epochs()
@@ -388,4 +400,4 @@ def _parameter_struct(cls: type[Method]) -> type[msgspec.Struct]:
 
 
 _RESERVED = {"needs", "tasks", "trains_teacher", "measures", "parallel_fit", "uses_models", "student_from_teacher"}
-_RESERVED |= {"module", "params"}
+_RESERVED |= {"learns_answers", "module", "params"}

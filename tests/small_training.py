@@ -17,6 +17,7 @@ from kdbench.catalog import Catalog, Entry
 from kdbench.data import DatasetInfo
 from kdbench.engine.datasets import prepare
 from kdbench.engine.models import Maker, Side, inspect_model
+from kdbench.engine.pairs import check_served
 from kdbench.engine.seeding import seed_global
 from kdbench.engine.signals import LiveTeacher, NoTeacher, TeacherSource
 from kdbench.engine.teachers import Supervised
@@ -105,7 +106,7 @@ class Bench:
     ) -> Trainer:  # fmt: skip
         """A trainer that is ready to fit; `place` is the teacher's in a bank. Raises: MethodRefused."""
         pair = self.pair(method, student, seed=seed, **recipe)
-        method.check(pair)
+        check_served(method, type(method).__name__, pair)
         source: TeacherSource = NoTeacher()
         if method.needs.teacher or method.trains_teacher:
             assert pair.teacher is not None

@@ -14,7 +14,7 @@ from kdbench.engine.answering import all_items, came_trained, check_it_can_serve
 from kdbench.engine.differentiable import check_gradient, differentiated
 from kdbench.engine.models import Maker, Side, build_model, inspect_model
 from kdbench.engine.teachers import steps_per_epoch
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, MethodRefused
 from kdbench.method import Method, Pair, View
 from kdbench.plugins import describe
 
@@ -67,6 +67,23 @@ def make_pair(
     )
 
 
+def check_served(method: Method, name: str, pair: Pair) -> None:
+    """Refuse a pair that the method cannot serve, and a training after which the student could not answer.
+
+    Raises: MethodRefused.
+    """
+    method.check(pair)
+    if method.learns_answers or pair.recipe.finetune_epochs:
+        return
+    defaults = method.defaults()
+    given = [f"--set {name}.{key}={value}" for key, value in method.params.items() if value != defaults[key]]
+    raise MethodRefused(
+        f"method {name!r} cannot serve this pair: what answers would never be trained",
+        "it matches features alone, and the recipe has no final fine-tune",
+        " ".join(["--set recipe.finetune_epochs=20", *(["or leave out", *given] if given else [])]),
+    )
+
+
 def refusals(runs: Sequence[Run], context: RunContext) -> dict[str, str]:
     """Why runs of one dataset cannot be served, by run id: models that do not fit, features that they lack, `check`.
 
@@ -91,7 +108,8 @@ def refusals(runs: Sequence[Run], context: RunContext) -> dict[str, str]:
             method: Method = context.catalog.find("method", combo.method).load()(**run.params)
             student = model("student", combo.student, combo.student_view, run.fold)
             teacher = model("teacher", combo.teacher, combo.teacher_view, run.fold)
-            method.check(make_pair(run, context.catalog, data, student, teacher, method))
+            pair = make_pair(run, context.catalog, data, student, teacher, method)
+            check_served(method, combo.method, pair)
         except KdbenchError as error:
             found[run.run_id] = f"refused before any training: {describe(error)}"
         except Exception:  # noqa: BLE001 - a fault of the plugin's, which the run itself runs into

@@ -163,11 +163,11 @@ class Trainer:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             self.peers.average_gradients(parameters, self._weight)
 
-    def run_epochs(self, may_choose: Callable[[], bool] = lambda: True) -> None:
+    def run_epochs(self) -> None:
         """Train for the recipe's epochs, keep the checkpoint that validation chooses, and load it.
 
-        `may_choose` is asked after each epoch whether its checkpoint may be the one: a network that is still being
-        pruned is not what a method promises, however well it does. Where none may, the last is taken.
+        The method is asked after each epoch whether its checkpoint may be the one (`Method.may_choose`); where none
+        may, the last is taken.
         """
         recipe, best, best_epoch, best_state = self.recipe, None, 0, None
         scored = self._ema.module if self._ema else self.model
@@ -182,7 +182,7 @@ class Trainer:
             self.selected_epoch = epoch
             self.method.epoch_finished(self, logs)
             self.on_epoch(epoch, logs)
-            if not may_choose():
+            if not self.method.may_choose(self):
                 continue
             quality = (-logs["val_loss"],) if recipe.monitor == "loss" else (logs["val_accuracy"], -logs["val_loss"])
             if best is None or quality > best:

@@ -8,8 +8,8 @@ import kdbench
 class IndependentLabels(kdbench.Method):
     """Soft targets of each label by itself: (1−α)·BCE + α·T²·KL(Bernoulli(σ(z_t/T)) ‖ Bernoulli(σ(z_s/T))).
 
-    Hinton et al. (2015, sec. 2) with the two classes "has it" and "has it not" of each label; the mean over items and
-    labels, as BCE is. The default weights are those of `kd`, our choice here.
+    Hinton et al. (2015, sec. 2, p^T by eq. 1) with the two classes "has it" and "has it not" of each label; the mean
+    over items and labels, as BCE is. The default weights are those of `kd`, our choice here.
     """
 
     tasks = ("multilabel",)

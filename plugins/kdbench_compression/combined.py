@@ -11,8 +11,8 @@ from kdbench_compression.teacher import soft_targets
 class PruneThenDistil(PruneMagnitude):
     """prune_magnitude with soft targets of the unpruned teacher t (Hinton et al., 2015, sec. 2) in the fine-tuning.
 
-    That is (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), at `lr_factor` of the recipe's rate, while weights are pruned as
-    prune_magnitude prunes them. The other methods that fine-tune take the same `alpha`.
+    That is (1−α)·CE + α·T²·KL(p_t^T ‖ p_s^T), p^T by their eq. 1, at `lr_factor` of the recipe's rate, while weights
+    are pruned as prune_magnitude prunes them. The other methods that fine-tune take the same `alpha`.
 
     Defaults: T and α as in kd, the others as in prune_magnitude.
     """

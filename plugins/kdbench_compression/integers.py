@@ -49,7 +49,7 @@ class QuantStatic(FromTeacher):
 
 
 class QuantAware(FineTuned):
-    """Quantisation-aware training (Jacob et al., 2018, sec. 3): the forward pass rounds as int8 will, gradients do not.
+    """Quantisation-aware training (Jacob et al., 2018, eq. 12): the forward pass rounds as int8 will, gradients do not.
 
     The rounded teacher is trained on, then converted: what is scored computes in int8. It is trained on by (1−α)·CE +
     α·T²·KL(p_t^T ‖ p_s^T), t the original teacher, at `lr_factor` of the recipe's rate.

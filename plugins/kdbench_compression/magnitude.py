@@ -41,7 +41,7 @@ class PruneMagnitude(FineTuned):
         """Prune while training; a training too short for all prunings ends with the last one."""
         self._masks, self._done = None, 0
         super().fit(trainer)
-        if not self.may_choose():
+        if not self.may_choose(trainer):
             self._prune(trainer, self.prunings)
 
     def step(self, trainer, batch):
@@ -51,7 +51,7 @@ class PruneMagnitude(FineTuned):
             self._prune(trainer, due)
         return super().step(trainer, batch)
 
-    def may_choose(self):
+    def may_choose(self, trainer):
         """Whether every pruning is done."""
         return self._done == self.prunings
 

@@ -88,15 +88,11 @@ class FineTuned(FromTeacher):
         """Compress, then train on."""
         trainer.recipe = msgspec.structs.replace(trainer.recipe, lr=trainer.recipe.lr * self.lr_factor)
         trainer.student = self.begin(trainer)
-        trainer.run_epochs(self.may_choose)
+        trainer.run_epochs()
 
     def begin(self, trainer):
         """The model that is trained on."""
         return self.compressed(trainer.pair)
-
-    def may_choose(self):
-        """Whether the model is as small by now as it is to become."""
-        return True
 
 
 def soft_targets(batch, student, teacher, temperature, alpha):

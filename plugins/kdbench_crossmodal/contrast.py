@@ -12,33 +12,23 @@ class ContrastiveCrossModal(LayerPairs):
 
     ce · CE + weight · (InfoNCE from student to teacher + from teacher to student), each the batch mean of
     −log (e^(u_i·v_i/τ) / Σ_j e^(u_i·v_j/τ)) over linear embeddings u, v at unit length. The negatives j are all other
-    items of the batch, which needs no labels (ce=0 then reads none, and leaves a classifier to the recipe's final
+    items of the batch, which needs no labels (ce=0 then reads none, and leaves the last layer to the recipe's final
     fine-tune); negatives="other-class" leaves out those of the item's own class. Weight, τ and size are those of `crd`.
     """
 
     tasks = ("binary", "multiclass", "retrieval")
     name = "contrastive_crossmodal"
     relational = True
-    parallel_fit = True
     weight: Annotated[float, kdbench.Meta(gt=0)] = 0.8
     ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
     temperature: Annotated[float, kdbench.Meta(ge=0.01)] = 0.07
     size: Annotated[int, kdbench.Meta(ge=1)] = 128
     negatives: Literal["all", "other-class"] = "all"
 
-    def check(self, pair):
-        """Refuse to classify without labels where nothing trains the classifier afterwards."""
-        super().check(pair)
-        if not (self._learns_answers(pair) or pair.recipe.finetune_epochs):
-            self.refuse(
-                "its classifier would never be trained",
-                "ce is 0, and the recipe has no final fine-tune",
-                "--set recipe.finetune_epochs=20, or --set contrastive_crossmodal.ce=1",
-            )
-
-    def _learns_answers(self, pair):
-        """Whether validation can choose a checkpoint; embeddings that have to be found are no classifier's."""
-        return self.ce > 0 or pair.dataset.task == "retrieval"
+    @property
+    def learns_answers(self):
+        """By the loss on labels alone: the contrast ends at the layer, and a model's last one comes after it."""
+        return self.ce > 0
 
     def build(self, pair):
         """Two linear embeddings for each pair of layers."""
@@ -49,10 +39,6 @@ class ContrastiveCrossModal(LayerPairs):
         return nn.ModuleList(
             nn.ModuleList(nn.Linear(prod(shape), self.size) for shape in shapes) for shapes in self.shapes(pair)
         )
-
-    def fit(self, trainer):
-        """The training; without labels its end is taken, for an untrained classifier tells no epoch from another."""
-        trainer.run_epochs(lambda: self._learns_answers(trainer.pair))
 
     def loss(self, batch, student, teacher):
         """The contrast, and weighted cross-entropy."""

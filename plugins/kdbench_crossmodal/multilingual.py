@@ -16,7 +16,6 @@ class Multilingual(kdbench.Method):
     the recipe's final fine-tune for the classifier. Its recipe is Adam with lr 2e-5, batches of 64.
     """
 
-    parallel_fit = True
     student_layer: str = "penultimate"
     teacher_layer: str = "penultimate"
     weight: Annotated[float, kdbench.Meta(gt=0)] = 1.0
@@ -27,8 +26,13 @@ class Multilingual(kdbench.Method):
         """An embedding of each model."""
         return kdbench.needs(student_features=[self.student_layer], teacher_features=[self.teacher_layer])
 
+    @property
+    def learns_answers(self):
+        """By cross-entropy alone."""
+        return self.ce > 0
+
     def check(self, pair):
-        """Refuse views that one model cannot read, features that are no vectors, and an untrained classifier."""
+        """Refuse views that one model cannot read, and features that are no vectors."""
         target, source = pair.dataset, pair.teacher_dataset or pair.dataset
         if source.input_shape != target.input_shape:
             raise kdbench.MethodRefused(
@@ -45,12 +49,6 @@ class Multilingual(kdbench.Method):
                 f"{self.teacher_layer!r} of {pair.teacher.name!r} {teacher}",
                 "--set multilingual.student_layer=penultimate --set multilingual.teacher_layer=penultimate",
             )
-        if not (self.ce or pair.recipe.finetune_epochs):
-            raise kdbench.MethodRefused(
-                "method 'multilingual' cannot serve this pair: its classifier would never be trained",
-                "ce is 0, and the recipe has no final fine-tune",
-                "--set recipe.finetune_epochs=20, or --set multilingual.ce=1",
-            )
 
     def _shapes(self, pair):
         return pair.student.features[self.student_layer], pair.teacher.features[self.teacher_layer]
@@ -61,10 +59,6 @@ class Multilingual(kdbench.Method):
 
         (size,), (wanted,) = self._shapes(pair)
         return nn.Identity() if size == wanted else nn.Linear(size, wanted)
-
-    def fit(self, trainer):
-        """The training; without labels its end is taken, for an untrained classifier tells no epoch from another."""
-        trainer.run_epochs(lambda: self.ce > 0)
 
     def step(self, trainer, batch):
         """One step on both languages; where there is one view alone, its pass serves for both."""

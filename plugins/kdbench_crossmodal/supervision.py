@@ -19,7 +19,6 @@ class SupervisionTransfer(LayerPairs):
 
     name = "gupta"
     normalizes = True
-    parallel_fit = True
     student_layers: Layers = ("middle",)
     teacher_layers: Layers = ("middle",)
     weight: Annotated[float, kdbench.Meta(gt=0)] = 100.0
@@ -40,15 +39,10 @@ class SupervisionTransfer(LayerPairs):
             return ""
         return "features of these shapes cannot be projected onto each other"
 
-    def check(self, pair):
-        """Refuse matching alone where nothing trains the classifier afterwards."""
-        super().check(pair)
-        if self.matching == 1 and not pair.recipe.finetune_epochs:
-            self.refuse(
-                "its classifier would never be trained",
-                "matching is 1, and the recipe has no final fine-tune",
-                "--set recipe.finetune_epochs=20, or --set gupta.matching=0.5",
-            )
+    @property
+    def learns_answers(self):
+        """In its second stage, where there is one."""
+        return self.matching < 1
 
     def build(self, pair):
         """A projector for each pair of layers."""
@@ -56,14 +50,9 @@ class SupervisionTransfer(LayerPairs):
 
         return nn.ModuleList(kdbench.projectors.regressor(*shapes) for shapes in self.shapes(pair))
 
-    def fit(self, trainer):
-        """Both stages; matching alone is scored at its end, for an untrained classifier tells no epoch from another."""
-        from msgspec.structs import replace
-
-        if self.matching == 1:
-            trainer.recipe = replace(trainer.recipe, select="last")
-        trainer.recipe = replace(trainer.recipe, patience=None)  # accuracy stands still while features are matched
-        trainer.run_epochs()
+    def may_choose(self, trainer):
+        """In the second stage: accuracy stands still while features are matched."""
+        return len(trainer.history) > self.matching * trainer.recipe.epochs
 
     def loss(self, batch, student, teacher):
         """The stage's term."""

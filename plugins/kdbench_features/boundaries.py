@@ -9,7 +9,7 @@ from kdbench_features.stages import TwoStages
 
 
 class ActivationBoundaries(TwoStages):
-    """Activation-boundary transfer (Heo et al., 2019, AAAI, sec. "Method"): a stage of its own, then labels.
+    """Activation-boundary transfer (Heo et al., 2019, AAAI, sec. "Method", eq. 7): a stage of its own, then labels.
 
     First weight · Σ over layers of mean ρ · max(0, μ − r(s))² + (1 − ρ) · max(0, μ + r(s))², where s and t are features
     before the activation, ρ is 1 where t > 0 and 0 elsewhere, μ is `margin`, and r, the `kdbench.projectors` regressor,

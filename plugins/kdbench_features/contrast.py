@@ -8,7 +8,7 @@ from kdbench_features.layers import LayerPairs
 
 
 class ContrastiveRepresentation(LayerPairs):
-    """Contrastive representation distillation (Tian et al., 2020, sec. 3).
+    """Contrastive representation distillation (Tian et al., 2020, sec. 3, eq. 18-19).
 
     CE + weight · the critic's loss in both directions (student against teacher embeddings and the reverse): batch mean
     of −log h(positive) − Σ over negatives of log(1 − h(negative)), h = e^x / (e^x + N·z). x is the dot product of

@@ -10,7 +10,7 @@ from kdbench_features.stages import TwoStages
 
 
 class FlowOfSolution(TwoStages):
-    """Flow of the solution procedure (Yim et al., 2017, sec. 3): a stage of its own, then labels.
+    """Flow of the solution procedure (Yim et al., 2017, sec. 3, eq. 1-2): a stage of its own, then labels.
 
     First weight · Σ over consecutive layers of mean (G_t − G_s)², G the matrix of inner products of the channels of one
     layer with those of the next, Σ over positions of f_i f'_j / (h · w). The mean is over items and the matrix, where

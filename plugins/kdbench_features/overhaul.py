@@ -9,7 +9,7 @@ from kdbench_features.passes import batches
 
 
 class Overhaul(LayerPairs):
-    """Overhauled distillation (Heo et al., 2019, ICCV, sec. 3): CE + weight · Σ over layers of D(max(t, m), r(s)).
+    """Overhauled distillation (Heo et al., 2019, ICCV, eq. 4): CE + weight · Σ over layers of D(max(t, m), r(s)).
 
     s and t are features before the activation; m, one for each of the teacher's channels, is what is expected of its
     negative values; r is the `kdbench.projectors` regressor of the student's to the teacher's shape. The partial

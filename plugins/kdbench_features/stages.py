@@ -13,7 +13,6 @@ class TwoStages(LayerPairs):
     of `first_stage`, 0.125, is 30 epochs of 240. `kd` is 0: labels alone.
     """
 
-    parallel_fit = True
     first_stage: Annotated[float, kdbench.Meta(gt=0, lt=1)] = 0.125
     kd: Annotated[float, kdbench.Meta(ge=0)] = 0.0
     temperature: Annotated[
@@ -27,9 +26,9 @@ class TwoStages(LayerPairs):
             logits=self.kd > 0, student_features=self.student_layers, teacher_features=self.teacher_layers
         )
 
-    def fit(self, trainer):
-        """Both stages; no checkpoint is chosen, and no patience lost, before labels are seen."""
-        trainer.run_epochs(lambda: len(trainer.history) > self.first_stage * trainer.recipe.epochs)
+    def may_choose(self, trainer):
+        """In the second stage, which sees labels."""
+        return len(trainer.history) > self.first_stage * trainer.recipe.epochs
 
     def loss(self, batch, student, teacher):
         """The terms of the stage that the training is in."""

@@ -43,7 +43,7 @@ def check_writer(name, pair, writer):
 
 
 class GeneralizedKd(TokenDistillation):
-    """Generalised knowledge distillation (Agarwal et al., 2024, GKD, sec. 3, algorithm 1).
+    """Generalised knowledge distillation (Agarwal et al., 2024, GKD, sec. 3, algorithm 1, JSD_β by eq. 1).
 
     (1−α)·CE + α·JSD_β, β·KL(p_t ‖ m) + (1−β)·KL(p_s ‖ m) with m = β·p_t + (1−β)·p_s. With probability `on_policy` (the
     paper's λ) a batch is written on by the student first: of each item the first `prompt` is kept, the rest sampled at

@@ -101,7 +101,7 @@ class DistilBert(Transformers):
 
 
 class TinyBert(Transformers):
-    """TinyBERT's transformer distillation (Jiao et al., 2020, sec. 3.1), its two stages in one training.
+    """TinyBERT's transformer distillation (Jiao et al., 2020, sec. 3.1, eq. 7-10), its two stages in one training.
 
     The first `intermediate` of it: weight · (MSE(E_s·W_e, E_t) of the embeddings + the sum over layer pairs of
     MSE(H_s·W_h, H_t) of the hidden states and of the heads' mean MSE of attention scores QKᵀ/√d before softmax). Then
@@ -113,7 +113,6 @@ class TinyBert(Transformers):
 
     name = "tinybert"
     reads_heads = True
-    parallel_fit = True
     student_layers: LayerNumbers = (1, 2)
     teacher_layers: LayerNumbers = (2, 4)
     weight: Annotated[float, kdbench.Meta(gt=0)] = 1.0
@@ -152,9 +151,9 @@ class TinyBert(Transformers):
             }
         )
 
-    def fit(self, trainer):
-        """Both stages; no checkpoint is chosen, and no patience lost, before answers are learnt."""
-        trainer.run_epochs(lambda: len(trainer.history) > self.intermediate * trainer.recipe.epochs)
+    def may_choose(self, trainer):
+        """In the second stage, which learns answers."""
+        return len(trainer.history) > self.intermediate * trainer.recipe.epochs
 
     def loss(self, batch, student, teacher):
         """The stage's terms."""
@@ -178,7 +177,7 @@ class TinyBert(Transformers):
 
 
 class MiniLm(Transformers):
-    """MiniLM's deep self-attention distillation (Wang et al., 2020, sec. 3).
+    """MiniLM's deep self-attention distillation (Wang et al., 2020, sec. 3, eq. 6-10).
 
     ce · CE + weight · (KL of the last layers' attention distributions + KL of their value relations
     softmax(V·Vᵀ/√d)), both from the teacher's to the student's, means over heads and tokens that are not padding. The
@@ -188,24 +187,14 @@ class MiniLm(Transformers):
 
     name = "minilm"
     reads_heads = True
-    parallel_fit = True
     needs = kdbench.needs(features=["query", "key", "value"])
     weight: Annotated[float, kdbench.Meta(gt=0)] = 1.0
     ce: Annotated[float, kdbench.Meta(ge=0)] = 1.0
 
-    def check(self, pair):
-        """Refuse to leave the classifier, or the language model's last layer, untrained too."""
-        super().check(pair)
-        if not (self.ce or pair.recipe.finetune_epochs):
-            self._refuse(
-                "its classifier would never be trained",
-                "ce is 0, and the recipe has no final fine-tune",
-                "--set recipe.finetune_epochs=20, or --set minilm.ce=1",
-            )
-
-    def fit(self, trainer):
-        """The training; without labels its end is taken, for an untrained classifier tells no epoch from another."""
-        trainer.run_epochs(lambda: self.ce > 0)
+    @property
+    def learns_answers(self):
+        """By cross-entropy alone."""
+        return self.ce > 0
 
     def loss(self, batch, student, teacher):
         """Both divergences, and weighted cross-entropy."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Dist(kdbench.Method):
-    """DIST (Huang et al., 2022, sec. 3): ce·CE + β·L_inter + γ·L_intra on probabilities at temperature τ.
+    """DIST (Huang et al., 2022, sec. 3, eq. 8-10): ce·CE + β·L_inter + γ·L_intra on probabilities at temperature τ.
 
     L_inter is τ² times the mean over items of 1 − Pearson's correlation over classes; L_intra is τ² times the mean over
     classes of that over the batch's items. A constant row or column has no correlation: it counts as 0, without

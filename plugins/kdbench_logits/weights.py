@@ -8,8 +8,9 @@ import kdbench
 class TunedSoftTargets(kdbench.Method):
     """Soft targets (Hinton et al., 2015, sec. 2) with independent weights: ce·CE + weight·T²·KL(p_t^T ‖ p_s^T).
 
-    A larger weight explains part of the gain that methods with large weights report over kd; up to 9 is in use.
-    The term's gradient is weight·T times that of a cross-entropy: large ones want a recipe with `clip_norm`.
+    p^T is by their eq. 1. A larger weight explains part of the gain that methods with large weights report over kd; up
+    to 9 is in use. The term's gradient is weight·T times that of a cross-entropy: large ones want a recipe with
+    `clip_norm`.
     """
 
     needs = kdbench.needs(logits=True)

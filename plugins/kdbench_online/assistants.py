@@ -11,9 +11,9 @@ class TeacherAssistant(Soft):
 
     The paper's sec. "Teacher Assistant Knowledge Distillation"; its sections have no numbers. `assistants` names
     registered students, from the largest to the smallest. The first learns from the run's teacher by
-    (1−α)·CE + α·T²·KL, with the recipe and data of the student and in its view; each next one, and at last the student,
-    from the one before. An assistant depends on the run's seed, the pair and its place in the chain alone; its training
-    comes on top of the student's.
+    (1−α)·CE + α·T²·KL (eq. 3), with the recipe and data of the student and in its view; each next one, and at last the
+    student, from the one before. An assistant depends on the run's seed, the pair and its place in the chain alone; its
+    training comes on top of the student's.
 
     Without names there is one assistant: of the registered students of the pair's families, larger than the student and
     smaller than the teacher, that whose number of parameters is nearest to the geometric mean of theirs.

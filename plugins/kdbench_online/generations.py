@@ -6,7 +6,7 @@ import kdbench
 
 
 class BornAgain(kdbench.Method):
-    """Born-again networks (Furlanello et al., 2018, sec. 3): ce·CE + weight·T²·KL from the generation before.
+    """Born-again networks (Furlanello et al., 2018, sec. 3, eq. 2-3): ce·CE + weight·T²·KL from the generation before.
 
     Generation 0 of the student's architecture learns from labels alone; each later one has fresh weights and learns
     from the one before, for the recipe's epochs. The student that is scored is generation `generations`; the paper's

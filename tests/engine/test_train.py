@@ -313,7 +313,8 @@ def test_a_student_replaced_before_the_epochs_is_the_one_that_trains():
 @pytest.mark.parametrize(("allowed_from", "chosen"), [(0, 1), (2, 2), (4, 3)])
 def test_no_checkpoint_is_chosen_before_the_method_allows_it(allowed_from, chosen):
     made = trainer(recipe={"select": "best", "lr": 3.0, "epochs": 4, "schedule": "constant", "monitor": "loss"})
-    made.run_epochs(may_choose=lambda: len(made.history) > allowed_from)
+    made.method.may_choose = lambda trainer: len(trainer.history) > allowed_from
+    made.run_epochs()
     losses = [row["val_loss"] for row in made.history]
     assert losses[1] == min(losses), "the case is one where an early epoch is the best"
     assert losses[2] < losses[3]

@@ -83,8 +83,14 @@ def test_without_labels_no_epoch_is_chosen(scripts, cls):
     assert [len(trainer.history), trainer.selected_epoch] == [3, 2]
 
 
-def test_supervision_transfer_alone_needs_a_fine_tune_and_takes_the_last_epoch(views):
-    with pytest.raises(kdbench.MethodRefused, match="classifier would never be trained"):
+@pytest.mark.parametrize("method", [ContrastiveCrossModal(ce=0), Multilingual(ce=0)])
+def test_without_labels_a_fine_tune_is_needed(scripts, method):
+    with pytest.raises(kdbench.MethodRefused, match=r"(?s)answers would never be trained.*or leave out .*\.ce=0"):
+        scripts.distil(method)
+
+
+def test_supervision_transfer_alone_takes_the_last_epoch(views):
+    with pytest.raises(kdbench.MethodRefused, match=r"(?s)answers would never be trained.*\.matching=1"):
         views.distil(SupervisionTransfer(matching=1))
     recipe = {"epochs": 2, "select": "best", "patience": 1, "finetune_epochs": 2}
     trainer = views.distil(SupervisionTransfer(matching=1), **recipe).trainer

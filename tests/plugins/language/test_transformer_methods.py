@@ -226,7 +226,7 @@ def test_a_method_trains_on_language_models(topics, cls, params):
 
 
 def test_minilm_without_labels_needs_a_fine_tune_and_takes_the_last_epoch(topics):
-    with pytest.raises(kdbench.MethodRefused, match=r"(?s)'minilm'.*classifier would never be trained.*minilm\.ce=1"):
+    with pytest.raises(kdbench.MethodRefused, match=r"(?s)answers would never be trained.*MiniLm\.ce=0"):
         topics.trainer(MiniLm(ce=0))
     recipe = {"epochs": 3, "select": "best", "patience": 1, "finetune_epochs": 1, "lr": 1e-3}
     trainer = topics.distil(MiniLm(ce=0), **recipe).trainer
