@@ -1,4 +1,4 @@
-"""Whether a model can be differentiated at its inputs, for methods that do so: asked before anything is trained."""
+"""Whether a model can be differentiated at its inputs, for methods and metrics that do so."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_gradient(method_name: str, view: View, model: nn.Module, side: Side) -
 
     Nothing is differentiated, and the model's state is left as it was. Raises: MethodRefused.
     """
-    if problem := _problem(model, side.example):
+    if problem := gradient_problem(model, side.example):
         raise MethodRefused(
             f"method {method_name!r} cannot serve this pair: {view} {side.entry.name!r} has no gradient at its inputs",
             f"view {side.info.view!r} of dataset {side.info.name!r}: {problem}",
@@ -39,8 +39,8 @@ def check_gradient(method_name: str, view: View, model: nn.Module, side: Side) -
         )
 
 
-def _problem(model: nn.Module, example: Tensor) -> str:
-    """Why there is no gradient; empty where there is one."""
+def gradient_problem(model: nn.Module, example: Tensor) -> str:
+    """Why the logits of a few items (N, ...) have no gradient to them; empty where they have."""
     if not example.is_floating_point():
         return f"its items are whole numbers ({str(example.dtype).removeprefix('torch.')}), such as tokens"
     inputs = example.detach().clone().requires_grad_()
@@ -60,12 +60,13 @@ def _hangs_on(node: Any, leaf: Tensor) -> bool:
     """Whether the graph that ends in the node begins, among others, at the leaf.
 
     The graph is walked rather than run backward, which not every layer allows in evaluation mode (cuDNN's recurrent
-    ones do not).
+    ones do not). It ends where torch has put a node that says that an operation, such as one of integers, has no
+    derivative.
     """
     seen, waiting = set(), [node]
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node is None or node in seen or node.name().endswith("NotImplemented"):
             continue
         if getattr(node, "variable", None) is leaf:
             return True

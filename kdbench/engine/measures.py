@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import msgspec
 from filelock import FileLock
 
 from kdbench.durable import replace_file
+from kdbench.engine.differentiable import gradient_problem
 from kdbench.errors import KdbenchError, PluginError
 from kdbench.plan import load_measure
 from kdbench.plugins import describe
@@ -27,7 +29,8 @@ def measure(
 ) -> dict[str, float]:
     """Each named metric of the model on a split; the model is in evaluation mode meanwhile.
 
-    Raises: PluginError, naming metric and plugin, where one fails.
+    NaN of a metric that differentiates the model at inputs, where the model has no gradient there: what it was trained
+    for is known all the same. Raises: PluginError, naming metric and plugin, where one fails.
     """
     training = model.training
     model.eval()
@@ -62,6 +65,8 @@ def _one(name: str, catalog: Catalog, model: nn.Module, data: Views, info: Datas
     more: dict[str, object] = {"info": info} if about.get("info") else {}
     if about.get("index"):
         more["index"] = data.index
+    if about.get("differentiates") and gradient_problem(model, data.student[:2]):
+        return math.nan
     try:
         return float(load_measure(catalog, name)(model, data.student, data.labels, **more))
     except KdbenchError:

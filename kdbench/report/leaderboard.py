@@ -15,7 +15,7 @@ from kdbench.report.grouping import group, rows_of
 from kdbench.report.labels import board_title, row_labels, settings_text
 from kdbench.report.notes import board_notes
 from kdbench.report.published import published_notes
-from kdbench.report.rows import Row, corrected, make_row, median_count, ranked
+from kdbench.report.rows import Row, corrected, make_row, median_count, ranked, valueless
 from kdbench.report.statistics import mean_interval
 
 PRIMARY_METRIC, BASELINE = "accuracy", "scratch"
@@ -193,6 +193,7 @@ def _leaderboard(
             versions=versions,
             repeated=repeated,
             published=published_notes(rows, metric_format(metric)),
+            valueless=valueless(dict(zip(labels, runs, strict=True))),
         ),
     )
 

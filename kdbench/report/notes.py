@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kdbench.records import Summary
 
@@ -30,6 +30,7 @@ def board_notes(
     versions: int,
     repeated: int,
     published: Sequence[str],
+    valueless: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """The notes of one leaderboard.
 
@@ -49,6 +50,7 @@ def board_notes(
         versions: how many contents its dataset had over the runs.
         repeated: runs left out because another has the same seed and fold.
         published: what is to be said of the published figures beside its rows.
+        valueless: labels of rows whose runs ended well without a value of a metric, by metric.
     """
     return [
         *_about_seeds(seeds, folds),
@@ -57,6 +59,7 @@ def board_notes(
         *_about_many(supported),
         *_about_sizes(compressed),
         *published,
+        *_about_values(valueless),
         *_about_conditions(records, versions),
     ]
 
@@ -114,6 +117,11 @@ def _about_sizes(compressed: Sequence[str]) -> Iterator[str]:
             f"rows of the teacher, made smaller, and not of the student: {_some(compressed)}; they begin as trained as "
             "the teacher, and are of other sizes: read accuracy together with size and speed"
         )
+
+
+def _about_values(valueless: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for metric, labels in valueless.items():
+        yield f"{metric} cannot be computed for {_some(labels)}"
 
 
 def _about_conditions(records: Sequence[Summary], versions: int) -> Iterator[str]:

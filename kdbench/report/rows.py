@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
@@ -225,6 +225,18 @@ def _means(metrics: list[dict[str, float | None]]) -> dict[str, float]:
             if value is not None:
                 values[name].append(value)
     return {name: sum(found) / len(found) for name, found in sorted(values.items())}
+
+
+def valueless(rows: Mapping[str, RowRuns]) -> dict[str, list[str]]:
+    """Metrics that all runs of a row that ended well were asked for and have no value of: labels of rows, by metric."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for label, runs in rows.items():
+        done = [record.metrics for record in _done(runs)]
+        names = set[str]().union(*done)
+        for name in sorted(names):
+            if all(name in metrics and metrics[name] is None for metrics in done):
+                found[name].append(label)
+    return dict(sorted(found.items()))
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -39,4 +39,10 @@ def kdbench_register_methods(register):
 @kdbench.hookimpl
 def kdbench_register_metrics(register):
     """Register robust accuracy, of any model: `kdbench run --measure robust_accuracy:0.1`."""
-    register("robust_accuracy", "kdbench_adversarial.robustness:robust_accuracy", of="model", scheme=True)
+    register(
+        "robust_accuracy",
+        "kdbench_adversarial.robustness:robust_accuracy",
+        of="model",
+        scheme=True,
+        differentiates=True,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,31 @@ def test_they_can_differentiate():
 
     model = nn.Linear(2, 2)
     assert measure(("slope",), catalog(slope=factory), model, DATA, INFO) == {"slope": model.weight[0, 1].item()}
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (
+            nn.Sequential(nn.Flatten(0), nn.Embedding(6, 2), nn.Unflatten(0, (3, 2))),
+            Views(INPUTS.long(), -INPUTS, LABELS),
+        ),
+        (torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), {nn.Linear}), DATA),
+    ],
+    ids=["tokens", "int8"],
+)
+def test_one_that_differentiates_has_no_value_of_a_model_without_a_gradient(model, data):
+    def factory():
+        def metric(model, inputs, labels):
+            raise AssertionError("asked")
+
+        return metric
+
+    made = Catalog()
+    made.add("metric", "slope", factory, "mine", {"of": "model", "differentiates": True})
+    assert math.isnan(measure(("slope",), made, model, data, INFO)["slope"])
+    with pytest.raises(PluginError, match="asked"):
+        measure(("slope",), made, nn.Linear(2, 2), DATA, INFO)
 
 
 def test_one_that_raises_is_named_with_its_plugin():

@@ -194,6 +194,18 @@ def test_a_metric_that_is_not_finite_is_left_out_of_the_mean():
     assert row.metrics["ece"] == pytest.approx(0.6)
 
 
+def test_a_metric_that_no_run_of_a_row_has_a_value_of_is_told():
+    asked = {"kd": [0.5, 0.6], "int8": [None, None], "pruned": [0.5, None]}
+    records = [
+        a_run(method, seed, metrics={"accuracy": 0.5 + seed / 10, "slope": value})
+        for method, values in asked.items()
+        for seed, value in enumerate(values)
+    ]
+    records.append(a_run("scratch", 0, metrics={"accuracy": 0.5}))
+    told = [note for note in board_of(records).notes if "slope" in note]
+    assert told == ["slope cannot be computed for int8"]
+
+
 def test_a_run_that_failed_before_reading_its_data_joins_the_board_of_its_pair(runs):
     board = board_of(runs("scratch", [0.5, None]) + runs("kd", [None]))
     assert board.dataset_fingerprint == "d1"
