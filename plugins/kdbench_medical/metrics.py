@@ -1,12 +1,13 @@
 """Measures of diagnosis: operating points, the interval of one run's AUC, agreement on a scale of grades.
 
-The positive class is class 1, as it is for `roc_auc`; a score is its probability.
+The positive class is class 1, as it is for `roc_auc`; a score is its probability. Of several findings, which do not
+exclude each other, a rate is that of each finding, averaged over those that some item has and some has not.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,18 @@ TARGET = "0.9"
 
 
 def sensitivity(probabilities: Scores, labels: Labels) -> float:
-    """Share of the positive items whose probability is above ½; NaN without any."""
-    return _rates(probabilities[:, 1] > 0.5, labels)[0]
+    """Share of the positive items whose probability is above ½; NaN without any.
+
+    Args:
+        probabilities: (N, 2), or (N, C) of C findings.
+        labels: (N,) class indices, or (N, C) of 0 and 1.
+    """
+    return _average(_rates(scores > 0.5, there)[0] for scores, there in _findings(probabilities, labels))
 
 
 def specificity(probabilities: Scores, labels: Labels) -> float:
-    """Share of the negative items whose probability is not above ½; NaN without any."""
-    return _rates(probabilities[:, 1] > 0.5, labels)[1]
+    """Share of the negative items whose probability is not above ½; NaN without any. Shapes as of `sensitivity`."""
+    return _average(_rates(scores > 0.5, there)[1] for scores, there in _findings(probabilities, labels))
 
 
 def sensitivity_at_specificity(text: str = TARGET) -> OperatingPoint:
@@ -110,6 +116,19 @@ def _share_below(values: Scores, thresholds: Scores) -> Scores:
         return np.searchsorted(values, thresholds, "left") / np.float64(len(values))
 
 
+def _findings(probabilities: Scores, labels: Labels) -> list[tuple[Scores, Labels]]:
+    """Scores (N,) and labels (N,) of each finding: of two classes the second, else every label."""
+    if labels.ndim == 1:
+        return [(probabilities[:, 1], labels)]
+    return list(zip(probabilities.T, labels.T, strict=True))
+
+
+def _average(rates: Iterable[float]) -> float:
+    """The mean of the rates that there are; NaN without any."""
+    found = [rate for rate in rates if not math.isnan(rate)]
+    return sum(found) / len(found) if found else math.nan
+
+
 def _rates(positive: NDArray[np.bool_], labels: Labels) -> tuple[float, float]:
     """Sensitivity and specificity of a verdict; NaN without items of the class."""
     sick, healthy = positive[labels == 1], positive[labels == 0]
@@ -123,8 +142,12 @@ def _operating_point(name: str, text: str, *, held: int, scored: int) -> Operati
     target = _target(name, text)
 
     def metric(probabilities: Scores, labels: Labels, validation: Scores, validation_labels: Labels) -> float:
-        threshold = choose_threshold(validation[:, 1], validation_labels, held, target)
-        return _rates(probabilities[:, 1] >= threshold, labels)[scored]
+        test, chosen_on = _findings(probabilities, labels), _findings(validation, validation_labels)
+        thresholds = [choose_threshold(scores, there, held, target) for scores, there in chosen_on]
+        return _average(
+            _rates(scores >= threshold, there)[scored]
+            for (scores, there), threshold in zip(test, thresholds, strict=True)
+        )
 
     return metric
 

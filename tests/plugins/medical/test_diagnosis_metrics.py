@@ -64,6 +64,27 @@ def test_an_operating_point_is_chosen_on_validation_and_told_on_test():
     assert metrics.achieved_sensitivity()(*test, *validation) == called[test[1] == 1].mean()
 
 
+def test_rates_of_several_findings_are_averaged_over_those_that_occur():
+    """Each finding with a threshold of its own; one that nobody has, or everybody, has one rate alone."""
+    test, validation = ([diagnoses(seed + 10 * n, items) for n in range(3)] for seed, items in ((1, 300), (2, 100)))
+    (scores, labels), chosen_on = (
+        (np.stack([p[:, 1] for p, _ in split], 1), np.stack([y for _, y in split], 1)) for split in (test, validation)
+    )
+    for metric, of_two in (
+        (metrics.sensitivity, lambda n: metrics.sensitivity(*test[n])),
+        (metrics.specificity, lambda n: metrics.specificity(*test[n])),
+    ):
+        assert metric(scores, labels) == pytest.approx(np.mean([of_two(n) for n in range(3)]))
+    for made in (metrics.sensitivity_at_specificity, metrics.achieved_specificity, metrics.specificity_at_sensitivity):
+        each = [made("0.8")(*test[n], *validation[n]) for n in range(3)]
+        assert made("0.8")(scores, labels, *chosen_on) == pytest.approx(np.mean(each))
+    labels[:, 0], labels[:, 1] = 0, 1
+    assert metrics.sensitivity(scores, labels) == pytest.approx(
+        np.mean([(scores[:, 1] > 0.5).mean(), metrics.sensitivity(*test[2])])
+    )
+    assert math.isnan(metrics.specificity(scores[:, 1:2], labels[:, 1:2]))
+
+
 def test_a_rate_that_no_finite_threshold_reaches_calls_nobody_positive():
     labels = np.array([0, 1, 1, 0])
     probabilities = np.array([[0.1, 0.9], [0.5, 0.5], [0.4, 0.6], [0.9, 0.1]])  # a healthy one is at the top
