@@ -3,7 +3,8 @@
 For every method that serves a pair, its step and kd's are taken in turn in one process, with the engine's own trainer
 and the teacher's signals in the bank; the ratio is of the medians. Memory is the most that one step's tensors held at
 once, beyond what was held before it: parameters, optimiser state, the method's memories and the bank are not in it. A
-method that takes over the training has no step to compare: its whole training of two epochs is timed beside kd's.
+method that takes over the training, or has stages, has no step to compare: its whole training of two epochs is timed
+beside kd's.
 
 Arithmetic is the operations of a step's matrix products and convolutions.
 
@@ -97,7 +98,8 @@ class Bench:
             one, other = self.trainer(name), self.trainer(YARDSTICK[self.pair])
         except KdbenchError as error:
             return row | {"refused": describe(error)}
-        whole = type(one.method).fit is not Method.fit
+        staged = type(one.method).may_choose is not Method.may_choose
+        whole = staged or type(one.method).fit is not Method.fit
         try:
             found = _trainings(one, other, seconds) if whole else _steps(one, other, seconds)
         except KdbenchError as error:
