@@ -62,7 +62,7 @@ class DiskView:
         return self.batches(slice(start, start + size) for start in range(0, len(self), size))
 
     def batches(self, parts: Iterable[Rows]) -> Iterator[Tensor]:
-        """The rows of each part in turn; the next ones are read by a thread meanwhile."""
+        """The rows of each part in turn; the next ones are read, on a CPU standardised too, by a thread meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="kdbench-read") as reader:
             ahead: deque[Future[Tensor]] = deque()
             try:
@@ -77,13 +77,20 @@ class DiskView:
                     future.cancel()
 
     def _read(self, rows: int | Rows) -> Tensor:
-        """The bytes, in memory that a GPU can copy from by itself where there is one."""
+        """On a CPU the rows; elsewhere their bytes, in memory that a GPU can copy from by itself where there is one."""
         # np.take copies whole items, and lets other threads run meanwhile; an index does neither for sure.
         read = torch.from_numpy(np.take(self._array, self._items[_numbers(rows)], axis=0))
+        if self.device.type == "cpu":
+            return self._standardised(read)
         return read.pin_memory() if self.device.type == "cuda" else read
 
     def _ready(self, read: Tensor) -> Tensor:
-        values = read.to(self.device, non_blocking=self.device.type == "cuda").to(torch.float32)
+        if self.device.type == "cpu":
+            return read
+        return self._standardised(read.to(self.device, non_blocking=self.device.type == "cuda"))
+
+    def _standardised(self, read: Tensor) -> Tensor:
+        values = read.to(torch.float32)
         if self._scaling:
             mean, scale = self._scaling
             values.sub_(mean).mul_(scale)
