@@ -76,8 +76,10 @@ def kdbench_register_metrics(register: Register) -> None:
     `InvalidParameter` for a bad text; it is called to check a plan, without torch. Inputs that do not fit into memory
     come from disk: of them a metric takes `inputs[rows]` or `inputs.split(SIZE)`, which are tensors. With info=True
     the metric is also given `info=`, the DatasetInfo (whose class names are the vocabulary), with index=True `index=`,
-    where the items are in the raw data, (N,); with of_teacher=True the teacher is measured too, once. One that
-    differentiates the model at its inputs says differentiates=True: it is not asked of models without a gradient there.
+    where the items are in the raw data, (N,); with shared=True `shared=`, a dict that the metrics of one model on one
+    split share: what one has made of them another may use. With of_teacher=True the teacher is measured too, once. One
+    that differentiates the model at its inputs says differentiates=True: of models without a gradient there it has no
+    value, and is not called.
     """
 
 

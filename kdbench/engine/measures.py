@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from filelock import FileLock
@@ -34,8 +34,9 @@ def measure(
     """
     training = model.training
     model.eval()
+    shared: dict[object, Any] = {}
     try:
-        return {name: _one(name, catalog, model, data, info) for name in names}
+        return {name: _one(name, catalog, model, data, info, shared) for name in names}
     finally:
         model.train(training)
 
@@ -60,9 +61,11 @@ def measure_teacher(
     return {name: kept[name] for name in wanted}
 
 
-def _one(name: str, catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo) -> float:
+def _one(
+    name: str, catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo, shared: dict[object, Any]
+) -> float:
     about = catalog.find("metric", name).metadata
-    more: dict[str, object] = {"info": info} if about.get("info") else {}
+    more: dict[str, object] = {key: value for key, value in (("info", info), ("shared", shared)) if about.get(key)}
     if about.get("index"):
         more["index"] = data.index
     if about.get("differentiates") and gradient_problem(model, data.student[:2]):

@@ -91,6 +91,7 @@ def kdbench_register_metrics(register):
             of="model",
             info=True,
             index=True,
+            shared=True,
             of_teacher=True,
             tasks=("span-qa",),
             title=title,

@@ -101,6 +101,7 @@ def kdbench_register_metrics(register):
             of="model",
             scheme=True,
             info=name != "tokens_per_s",
+            shared=name != "tokens_per_s",
             of_teacher=True,
             tasks=("seq2seq",),
             title=title,

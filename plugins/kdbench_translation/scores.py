@@ -20,10 +20,10 @@ def bleu(text="greedy"):
     """
     beams = beams_of("bleu", text)
 
-    def metric(model, inputs, labels, *, info):
+    def metric(model, inputs, labels, *, info, shared):
         from sacrebleu import corpus_bleu
 
-        written, references = translations(model, inputs, labels, info.class_names, beams)
+        written, references = _once(shared, model, inputs, labels, info.class_names, beams)
         chinese = any(HAN.search(reference) for reference in references)
         return corpus_bleu(written, [references], tokenize="zh" if chinese else "13a").score
 
@@ -34,10 +34,10 @@ def chrf(text="greedy"):
     """Corpus chrF (Popović, 2015; characters up to 6, β = 2) of sacreBLEU, in [0, 100]. Raises: InvalidParameter."""
     beams = beams_of("chrf", text)
 
-    def metric(model, inputs, labels, *, info):
+    def metric(model, inputs, labels, *, info, shared):
         from sacrebleu import corpus_chrf
 
-        written, references = translations(model, inputs, labels, info.class_names, beams)
+        written, references = _once(shared, model, inputs, labels, info.class_names, beams)
         return corpus_chrf(written, [references]).score
 
     return metric
@@ -57,6 +57,14 @@ def tokens_per_second(text="greedy", clock=time.perf_counter):
         return int((tokens != PADDING).sum()) / (clock() - started)
 
     return metric
+
+
+def _once(shared, model, inputs, labels, pieces, beams):
+    """The translations, written once for all scores of the model."""
+    key = "translations", beams
+    if key not in shared:
+        shared[key] = translations(model, inputs, labels, pieces, beams)
+    return shared[key]
 
 
 def translations(model, inputs, labels, pieces, beams):

@@ -107,6 +107,24 @@ def test_one_that_asks_for_it_is_told_which_items_it_is_given():
     assert measure(("places",), made, nn.Linear(2, 2), data, INFO) == {"places": 20.0}
 
 
+def test_those_that_ask_for_it_share_what_they_make_of_one_model():
+    made, calls = Catalog(), []
+
+    def factory(text="1"):
+        def metric(model, inputs, labels, *, shared):
+            if "sum" not in shared:
+                calls.append(text)
+                shared["sum"] = float(inputs.sum())
+            return float(text) * shared["sum"]
+
+        return metric
+
+    made.add("metric", "sum", factory, "mine", {"of": "model", "scheme": True, "shared": True})
+    for times in (1, 2):
+        assert measure(("sum", "sum:2"), made, nn.Linear(2, 2), DATA, INFO) == {"sum": 15.0, "sum:2": 30.0}
+        assert calls == ["1"] * times
+
+
 def test_the_teacher_is_measured_once_on_its_view_by_those_that_are_also_its_own(tmp_path):
     calls = []
 

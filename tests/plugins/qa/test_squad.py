@@ -207,9 +207,9 @@ def test_scores_are_of_the_text_that_is_pointed_at(file):
     said = [example.context[slice(*example.spans[5])] for example in examples]
     for metric, score in ((squad_em, exact_match), (squad_f1, f1)):
         expected = np.mean([score(text, example.answers) for text, example in zip(said, examples, strict=True)])
-        found = metric()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index)
+        found = metric()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index, shared={})
         assert found == pytest.approx(expected)
-    assert 0 < squad_em()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index) < 1
+    assert 0 < squad_em()(Pointing(), test.inputs["words"], test.labels, info=info, index=test.index, shared={}) < 1
 
 
 def test_readers_fit_their_task_and_give_padding_no_weight():

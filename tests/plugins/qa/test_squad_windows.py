@@ -197,10 +197,10 @@ def test_exact_match_and_f1_are_of_questions_as_a_plain_loop_over_their_windows_
             start += STRIDE
         said.append((answer, [one["text"] for one in question["answers"]]))
     for metric, score in ((squad_em, exact_match), (squad_f1, f1)):
-        found = metric()(Odd(), test.inputs["words"], test.labels, info=info, index=test.index)
+        found = metric()(Odd(), test.inputs["words"], test.labels, info=info, index=test.index, shared={})
         assert found == pytest.approx(np.mean([score(*each) for each in said]))
     assert len(said) == len({*data.parts[test.index.numpy(), 0].tolist()}) < len(test.labels)
-    assert squad_f1()(Odd(), test.inputs["words"], test.labels, info=info, index=test.index) > 0
+    assert squad_f1()(Odd(), test.inputs["words"], test.labels, info=info, index=test.index, shared={}) > 0
 
 
 @pytest.fixture(scope="module")

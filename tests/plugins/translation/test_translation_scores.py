@@ -73,10 +73,24 @@ def test_scores_are_those_of_sacrebleu_on_the_texts(written, right, tokenizer, h
     texts = [["".join(PIECES[t] for t in row).replace("▁", " ").strip() for row in rows] for rows in (written, right)]
     assert translations(model, inputs, labels, PIECES, 1) == tuple(texts)
     expected = sacrebleu.BLEU(tokenize=tokenizer).corpus_score(texts[0], [texts[1]]).score
-    assert math.isclose(bleu(how)(model, inputs, labels, info=info), expected)
+    assert math.isclose(bleu(how)(model, inputs, labels, info=info, shared={}), expected)
     assert math.isclose(
-        chrf(how)(model, inputs, labels, info=info), sacrebleu.CHRF().corpus_score(*texts[:1], [texts[1]]).score
+        chrf(how)(model, inputs, labels, info=info, shared={}),
+        sacrebleu.CHRF().corpus_score(*texts[:1], [texts[1]]).score,
     )
+
+
+def test_what_is_written_is_written_once_for_both_scores_and_anew_for_another_way(monkeypatch):
+    inputs, labels, info = case([[4, 6, 7], [5, 4, 6]])
+    model, passes = Said([[4, 6, 7], [5, 4, 6]]), []
+    read = model.read_source
+    monkeypatch.setattr(model, "read_source", lambda source: passes.append(len(source)) or read(source))
+    shared = {}
+    for metric, seen in ((bleu("greedy"), 1), (chrf("greedy"), 1), (chrf("beam2"), 2), (bleu("beam2"), 2)):
+        assert metric(model, inputs, labels, info=info, shared=shared) == metric(
+            Said([[4, 6, 7], [5, 4, 6]]), inputs, labels, info=info, shared={}
+        )
+        assert len(passes) == seen
 
 
 def test_a_character_in_bytes_is_put_together_and_one_cut_in_half_does_not_raise():
@@ -101,13 +115,13 @@ def test_an_unknown_way_to_write_is_refused_by_name(text):
 def test_a_model_that_cannot_write_is_refused(small_text):
     inputs, labels, info = case([[4]])
     with pytest.raises(kdbench.ModelMismatch, match="a Linear cannot write"):
-        bleu()(nn.Linear(2, 2), inputs, labels, info=info)
+        bleu()(nn.Linear(2, 2), inputs, labels, info=info, shared={})
 
 
 def test_a_model_that_has_learnt_translates_the_test_split(bench, small_text):
     test = prepare("tested", small_text, fold=None, folds=None).test
     info = bench.info
-    own = bleu("beam4")(bench.teacher, test.inputs["input"], test.labels, info=info)
-    untrained = bleu("beam4")(bench.builds[1](info), test.inputs["input"], test.labels, info=info)
+    own = bleu("beam4")(bench.teacher, test.inputs["input"], test.labels, info=info, shared={})
+    untrained = bleu("beam4")(bench.builds[1](info), test.inputs["input"], test.labels, info=info, shared={})
     assert own > untrained + 10
     assert translate(bench.teacher, test.inputs["input"][:, :24], 24, 1).shape == (len(test.labels), 24)
