@@ -1,7 +1,8 @@
 """Measures of diagnosis: operating points, the interval of one run's AUC, agreement on a scale of grades.
 
 The positive class is class 1, as it is for `roc_auc`; a score is its probability. Of several findings, which do not
-exclude each other, a rate is that of each finding, averaged over those that some item has and some has not.
+exclude each other, a rate is the mean of the findings' own, those left out that no item has (of a sensitivity) or all
+have (of a specificity).
 """
 
 from __future__ import annotations
