@@ -65,9 +65,8 @@ def _one(
     name: str, catalog: Catalog, model: nn.Module, data: Views, info: DatasetInfo, shared: dict[object, Any]
 ) -> float:
     about = catalog.find("metric", name).metadata
-    more: dict[str, object] = {key: value for key, value in (("info", info), ("shared", shared)) if about.get(key)}
-    if about.get("index"):
-        more["index"] = data.index
+    given: dict[str, object] = {"info": info, "index": data.index, "shared": shared}
+    more = {key: value for key, value in given.items() if about.get(key)}
     if about.get("differentiates") and gradient_problem(model, data.student[:2]):
         return math.nan
     try:

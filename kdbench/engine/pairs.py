@@ -30,9 +30,10 @@ _MODELS_KEPT = 8
 def make_pair(
     run: Run, catalog: Catalog, data: RunData, student: nn.Module, teacher: nn.Module, method: Method
 ) -> Pair:
-    """Both models with the shapes of the features that the method needs.
+    """Both models with the shapes of the features that the method needs, a pair that it can serve.
 
-    Raises: ModelMismatch; MethodRefused for a model that only answers, or has no gradient, where the method wants more.
+    Raises: ModelMismatch; MethodRefused for a model that only answers, or has no gradient, where the method wants more,
+    and as `check_served` does.
     """
     combo, dataset, recipe, needs = run.combo, data.dataset, run.recipe, method.needs
     check_it_can_serve(method, combo.method, teacher, combo.teacher)
@@ -52,7 +53,7 @@ def make_pair(
     }  # fmt: skip
     for view in differentiated(method):
         check_gradient(combo.method, view, models[view], sides[view])
-    return Pair(
+    pair = Pair(
         dataset=info,
         student=inspected,
         teacher=inspected_teacher,
@@ -65,6 +66,8 @@ def make_pair(
         teacher_recipe=run.teacher_recipe if in_epochs else None,
         maker=Maker(catalog, sides, run.seed),
     )
+    check_served(method, combo.method, pair)
+    return pair
 
 
 def check_served(method: Method, name: str, pair: Pair) -> None:
@@ -108,8 +111,7 @@ def refusals(runs: Sequence[Run], context: RunContext) -> dict[str, str]:
             method: Method = context.catalog.find("method", combo.method).load()(**run.params)
             student = model("student", combo.student, combo.student_view, run.fold)
             teacher = model("teacher", combo.teacher, combo.teacher_view, run.fold)
-            pair = make_pair(run, context.catalog, data, student, teacher, method)
-            check_served(method, combo.method, pair)
+            make_pair(run, context.catalog, data, student, teacher, method)
         except KdbenchError as error:
             found[run.run_id] = f"refused before any training: {describe(error)}"
         except Exception:  # noqa: BLE001 - a fault of the plugin's, which the run itself runs into

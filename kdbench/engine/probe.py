@@ -24,7 +24,7 @@ from kdbench.engine.context import RunContext, RunData, make_fabric
 from kdbench.engine.disk_view import part_of
 from kdbench.engine.evaluate import evaluate, predict
 from kdbench.engine.models import build_model
-from kdbench.engine.pairs import check_served, make_pair
+from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
 from kdbench.engine.signals import NoTeacher
 from kdbench.engine.tasks import kind_of
@@ -178,7 +178,6 @@ class _Short:
         if is_fitted(teacher):
             teacher.fit(part.teacher[:], part.labels)
         pair = make_pair(shortened, catalog, data, student, teacher, method)
-        check_served(method, combo.method, pair)
         kept = Teacher(teacher, "", {}, np.zeros(0, np.float32), self.directory / f"{epochs}-{batches}", 0.0)
         source = teacher_source(shortened, method, kept, part, tuple, Peers(fabric))
         trainer = Trainer(

@@ -24,7 +24,7 @@ from kdbench.engine.bank import Teacher
 from kdbench.engine.context import EpochListener, RunContext, RunData, make_fabric
 from kdbench.engine.measures import measure, measure_teacher
 from kdbench.engine.models import build_model
-from kdbench.engine.pairs import check_served, make_pair
+from kdbench.engine.pairs import make_pair
 from kdbench.engine.peers import Peers
 from kdbench.engine.provenance import provenance
 from kdbench.engine.seeding import seed_global
@@ -98,7 +98,6 @@ def train_and_measure(run: Run, context: RunContext, on_epoch: EpochListener) ->
     info = data.dataset.info(run.combo.student_view)
     student = fabric.to_device(build_model(context.catalog.find("student", run.combo.student), info))
     pair = make_pair(run, context.catalog, data, student, teacher.module, method)
-    check_served(method, run.combo.method, pair)
     teacher_metrics: dict[str, float | None] = {}
     if peers.first and not run.trial:  # before the training, which may be the teacher's too
         with clock.phase("teacher"):
