@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from kdbench.engine import cost as costs
-from kdbench.engine.answering import came_trained, is_fitted
+from kdbench.engine.answering import Fitted, came_trained, is_fitted
 from kdbench.engine.augment import augmentation
 from kdbench.engine.bank import Teacher
 from kdbench.engine.context import RunContext, RunData, make_fabric
@@ -47,8 +48,10 @@ _SLOW_SECONDS = 1.0
 """A first step that takes longer is followed by fewer."""
 _WATCHED = 8
 """Items that the short training validates on; a pass over the validation split is timed by itself."""
-_FITTED = 1000
-"""Items that an estimator is fitted to for its time."""
+_FITTED, _MORE = 125, 8
+"""Items that an estimator is fitted to first for its time, and how many times as many the next time."""
+_FIT_SECONDS = 4.0
+"""After two fits, none that is likely to take longer."""
 
 
 def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
@@ -96,9 +99,7 @@ def _timed_pair(run: Run, context: RunContext, fabric: Fabric, data: RunData) ->
     seen = [split.seen_by("teacher") for split in (data.train, data.validation, data.test)]
     found = {"teacher": 0.0}
     if is_fitted(teacher):
-        part = _evenly(seen[0], _FITTED)
-        fitting = _seconds(fabric, lambda: teacher.fit(part.student[:], part.labels))
-        found["teacher"] = fitting * len(data.train.labels) / len(part.labels)
+        found["teacher"] = _fitting(fabric, teacher, seen[0])
     elif not came_trained(combo, teacher_entry, teacher):
         pair = Pair(teacher_info, ModelInfo("teacher", teacher), None, run.teacher_recipe.epochs, 1)
         step = _plain_step(fabric, pair, seen[0], run.teacher_recipe)
@@ -113,6 +114,27 @@ def _timed_pair(run: Run, context: RunContext, fabric: Fabric, data: RunData) ->
     found["validating"] = _again(fabric, lambda: evaluate(student, data.validation, fabric))
     found["measure"] = _seconds(fabric, lambda: _measure(student, data, fabric))
     return found
+
+
+def _fitting(fabric: Fabric, teacher: Fitted, train: Views) -> float:
+    """Seconds to fit it to all items, from fits to a part, to eight times as many, and so on while they are quick.
+
+    Beyond the last one, time goes with the power of the number of items that it went with between the last two: seldom
+    the first. That of logistic regression on many sparse columns goes with the root.
+    """
+    items, everything = min(_FITTED, len(train.labels)), len(train.labels)
+    fits: list[tuple[int, float]] = []
+    while True:
+        part = _evenly(train, items)
+        if len(part.labels.unique()) > 1 or items == everything:
+            fits.append((items, _seconds(fabric, lambda: teacher.fit(part.student[:], part.labels))))  # noqa: B023
+        more = min(_MORE * items, everything)
+        if more == items or (len(fits) > 1 and fits[-1][1] * more / items > _FIT_SECONDS):
+            break
+        items = more
+    (before, less), (_, seconds) = (fits * 2)[-2:]
+    power = log(seconds / less, items / before) if items > before and less and seconds else 1.0
+    return seconds * (everything / items) ** min(max(power, 0.0), 2.0)
 
 
 def _measure(student: nn.Module, data: RunData, fabric: Fabric) -> None:

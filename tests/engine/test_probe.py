@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 import kdbench
 from kdbench.catalog import Catalog
@@ -79,6 +80,7 @@ def run_of(catalog: Catalog, method: str, *settings: str) -> Run:
     return make_plan(catalog, selection, settings, Repeats(seeds=(0,))).runs[0]
 
 
+FABRIC = Fabric(accelerator="cpu", devices=1)
 STEPS = -(-106 // 32)  # wine's training items, in the recipe's batches
 
 
@@ -118,6 +120,47 @@ def test_what_a_pair_shares_is_timed_once(context, own_catalog, monkeypatch):
         probe.seconds_per_run(run_of(own_catalog, method), context)
     probe.seconds_per_run(run_of(own_catalog, "kd", "recipe.batch_size=16"), context)
     assert len(asked) == 2
+
+
+class Fitting:
+    """Takes seconds by a law of the number of items."""
+
+    def __init__(self, law):
+        self.law, self.fits = law, []
+
+    def fit(self, inputs, labels):
+        assert len(labels.unique()) > 1
+        self.fits.append(len(labels))
+        Clock.now += self.law(len(labels))
+
+
+@pytest.mark.parametrize(
+    ("law", "items", "fits"),
+    [
+        (lambda n: 0.8 * n**0.5, 60_000, [125, 1000]),  # slow from the first on: the power is that of two fits
+        (lambda n: 1e-3 * n, 60_000, [125, 1000]),
+        (lambda n: 1e-7 * n**2, 60_000, [125, 1000, 8000]),
+        (lambda n: 1e-5 * n, 60_000, [125, 1000, 8000, 60_000]),  # quick: fitted to all
+        (lambda n: 5.0, 9_000, [125, 1000]),
+        (lambda n: 9.0 * n, 1_000, [125, 1000]),
+        (lambda n: 7.0, 90, [90]),
+        (lambda n: 0.0, 500, [125, 500]),
+    ],
+)
+def test_an_estimators_fit_is_timed_by_the_power_of_the_items_that_it_goes_with(monkeypatch, law, items, fits):
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: Clock.now)
+    inputs, teacher = torch.zeros(items, 1), Fitting(law)
+    found = probe._fitting(FABRIC, teacher, Views(inputs, inputs, torch.arange(items) % 3))
+    assert found == pytest.approx(law(items))
+    assert teacher.fits == fits
+
+
+def test_an_estimator_is_not_fitted_to_one_class_for_its_time(monkeypatch):
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: Clock.now)
+    inputs, labels, teacher = torch.zeros(3000, 1), torch.zeros(3000, dtype=torch.long), Fitting(lambda n: 1.0 + n)
+    labels[-2] = 1
+    assert probe._fitting(FABRIC, teacher, Views(inputs, inputs, labels)) == 3001
+    assert teacher.fits == [3000]
 
 
 def test_a_part_of_sorted_data_keeps_its_classes_and_what_both_models_share():
