@@ -41,41 +41,96 @@ def auc_interval(scores: NDArray[Any], positive: NDArray[Any], confidence: float
     of a random ranking, 1/12, shrunk as the area nears 1. That is kdbench's choice, by the simulation in
     docs/statistics.md.
 
+    Of several findings the area is the mean of theirs, those left out that nobody or everybody has. An item moves all
+    of them at once, whether it has one finding or several: the variance sums the squares of what each item adds to the
+    mean (its influence; LeDell et al., 2015), which of one finding is DeLong's. The one more item of each group is as
+    much of the whole as it is of the findings one by one. The degrees of freedom are the findings' harmonic mean,
+    weighted by their variances.
+
     Args:
-        scores: (N,); greater means more likely positive.
-        positive: (N,), truths.
+        scores: (N,), or (N, C) of C findings; greater means more likely positive.
+        positive: truths, of the same shape.
         confidence: of the interval.
 
     Returns: None without both a positive and a negative item.
     """
     import numpy as np
     from scipy.special import stdtrit
-    from scipy.stats import rankdata
 
-    positive = np.asarray(positive, dtype=bool)
-    above, below = np.asarray(scores, dtype=np.float64)[positive], np.asarray(scores, dtype=np.float64)[~positive]
-    m, n = len(above), len(below)
-    if not m or not n:
+    columns = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
+    truths = np.asarray(positive, dtype=bool).reshape(columns.shape)
+    ranked = [_Ranking.of(column, truth) for column, truth in zip(columns.T, truths.T, strict=True)]
+    known = [ranking for ranking in ranked if ranking is not None]
+    if not known:
         return None
-    ranks = rankdata(np.concatenate([above, below]))
-    beaten = (ranks[:m] - rankdata(above)) / n
-    """Of each positive item, the share of negative ones that it is ranked above."""
-    unbeaten = 1 - (ranks[m:] - rankdata(below)) / m
-    value = float(beaten.mean())
-    if m < 2 or n < 2:
+    value = float(np.mean([ranking.area for ranking in known]))
+    if any(min(ranking.sizes) < 2 for ranking in known):
         return Auc(value, math.nan, None, None)
-    variance = float(beaten.var(ddof=1) / m + unbeaten.var(ddof=1) / n)
-    if variance <= 0 or not 0 < value < 1:
+    together = float(np.square(np.sum([ranking.influence for ranking in known], axis=0)).sum())
+    variance = (together + sum(ranking.unbiased - ranking.plain for ranking in known)) / len(known) ** 2
+    if any(ranking.unbiased <= 0 or not 0 < ranking.area < 1 for ranking in known):
         return Auc(value, max(variance, 0.0), None, None)
-    of_positive, of_negative = (
-        (float(np.square(shares - value).sum()) + value * (1 - value) / 3) / len(shares) ** 2
-        for shares in (beaten, unbeaten)
-    )
-    taken = of_positive + of_negative
-    freedom = taken**2 / (of_positive**2 / (m - 1) + of_negative**2 / (n - 1))
+    weights = [sum(ranking.with_one_more) for ranking in known]
+    taken = together * sum(weights) / sum(ranking.plain for ranking in known) / len(known) ** 2
+    freedom = sum(weights) / sum(weight / ranking.freedom for weight, ranking in zip(weights, known, strict=True))
     half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(taken) / (value * (1 - value))
     middle = math.log(value / (1 - value))
     return Auc(value, variance, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle)))
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """How items are ranked by the scores of one finding: its area, and what each item adds to it."""
+
+    area: float
+    influence: NDArray[Any]
+    """(N,), of the items in their order: how far an item's share of won pairs is from the area, by its group's size."""
+    sizes: tuple[int, int]
+    """Positive and negative items."""
+    squares: tuple[float, float]
+    """Sums of the influences' squares over the positive and over the negative items."""
+
+    @classmethod
+    def of(cls, scores: NDArray[Any], positive: NDArray[Any]) -> _Ranking | None:
+        """None without both a positive and a negative item."""
+        import numpy as np
+        from scipy.stats import rankdata
+
+        above, below = scores[positive], scores[~positive]
+        m, n = len(above), len(below)
+        if not m or not n:
+            return None
+        ranks = rankdata(np.concatenate([above, below]))
+        beaten = (ranks[:m] - rankdata(above)) / n
+        """Of each positive item, the share of negative ones that it is ranked above."""
+        unbeaten = 1 - (ranks[m:] - rankdata(below)) / m
+        area, influence = float(beaten.mean()), np.empty(len(scores))
+        influence[positive], influence[~positive] = (beaten - area) / m, (unbeaten - area) / n
+        squares = np.square(influence)
+        return cls(area, influence, (m, n), (float(squares[positive].sum()), float(squares[~positive].sum())))
+
+    @property
+    def plain(self) -> float:
+        """The variance, divided by the sizes of the groups."""
+        return sum(self.squares)
+
+    @property
+    def unbiased(self) -> float:
+        """DeLong's variance, divided by one less."""
+        return sum(square * size / (size - 1) for square, size in zip(self.squares, self.sizes, strict=True))
+
+    @property
+    def with_one_more(self) -> list[float]:
+        """Of each group, the variance with one more item."""
+        deviation = self.area * (1 - self.area) / 3
+        return [square + deviation / size**2 for square, size in zip(self.squares, self.sizes, strict=True)]
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of Brunner & Munzel (2000), of the variances with one more item."""
+        parts = self.with_one_more
+        each = [part**2 / (size - 1) for part, size in zip(parts, self.sizes, strict=True)]
+        return float(sum(parts) ** 2 / sum(each))
 
 
 def share_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 The positive class is class 1, as it is for `roc_auc`; a score is its probability. Of several findings, which do not
 exclude each other, a rate is the mean of the findings' own, those left out that no item has (of a sensitivity) or all
-have (of a specificity).
+have (of a specificity); so is the area under the ROC curve.
 """
 
 from __future__ import annotations
@@ -80,17 +80,21 @@ def choose_threshold(scores: Scores, labels: Labels, held: int, target: float) -
 
 
 def roc_auc_low(probabilities: Scores, labels: Labels) -> float:
-    """Lower end of the 95% interval of this run's ROC AUC: `kdbench.statistics.auc_interval`; NaN where it has none."""
+    """Lower end of the 95% interval of this run's ROC AUC, `kdbench.statistics.auc_interval`; NaN where it has none.
+
+    Shapes as of `sensitivity`.
+    """
     return _auc_ends(probabilities, labels)[0]
 
 
 def roc_auc_high(probabilities: Scores, labels: Labels) -> float:
-    """Upper end of the 95% interval of this run's ROC AUC: `kdbench.statistics.auc_interval`; NaN where it has none."""
+    """Upper end of the interval of `roc_auc_low`."""
     return _auc_ends(probabilities, labels)[1]
 
 
 def _auc_ends(probabilities: Scores, labels: Labels) -> tuple[float, float]:
-    found = auc_interval(probabilities[:, 1], labels == 1)
+    scores = probabilities[:, 1] if labels.ndim == 1 else probabilities
+    found = auc_interval(scores, labels == 1)
     if found is None or found.low is None or found.high is None:
         return math.nan, math.nan
     return found.low, found.high

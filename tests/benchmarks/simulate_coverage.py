@@ -15,6 +15,9 @@ Ends = tuple[float | None, float | None] | None
 Chance = np.random.Generator
 AREAS = {1: 0.7602499389065233, 2: 0.9213503964748574, 3: 0.9830525732376091}
 """Φ(d / √2): the chance that a positive item, of N(d, 1), is ranked above a negative one, of N(0, 1)."""
+TENTH, AREA_OF_CAUSES = 1.2815515655446004, 0.8755470932314255
+"""Where N(0, 1) has a tenth above it; the chance that of two causes of N(0, 1), one above and one below it, the higher
+one has the higher score, when each is told with an error of N(0, 1): by quadrature."""
 
 
 def accuracies(chance: Chance, seeds: int) -> np.ndarray:
@@ -59,6 +62,14 @@ def area(distance: int, chance: Chance, items: int) -> Ends:
     return found.low, found.high
 
 
+def areas(chance: Chance, items: int) -> Ends:
+    """DeLong's of the mean area, of five findings that go together: a tenth of the items has each."""
+    illness = chance.normal(size=(items, 1))
+    causes = 0.6 * illness + 0.8 * chance.normal(size=(items, 5))
+    found = statistics.auc_interval(causes + chance.normal(size=(items, 5)), causes > TENTH)
+    return found.low, found.high
+
+
 def share(chance: Chance, items: int) -> Ends:
     """Wilson's, of the accuracy of a single run."""
     return statistics.share_interval(int(chance.binomial(items, 0.95)), items)
@@ -87,6 +98,8 @@ def experiments() -> Iterator[Experiment]:
         for items in (200, 1000):
             name = f"DeLong (log-odds), ROC AUC of {truth:.2f}, {items // 10} positive of {items}"
             yield name, partial(area, distance), items, truth, 1
+    for items in (200, 1000):
+        yield f"the same, mean of 5 findings, {items // 10} of {items} have each", areas, items, AREA_OF_CAUSES, 5
     for items in (100, 1000):
         yield f"Wilson, accuracy, {items} items", share, items, 0.95, 1
     yield "bootstrap over items, accuracy, 300 items", by_items, 300, 0.9, 10

@@ -142,6 +142,51 @@ def test_the_variance_of_an_auc_is_delongs_and_its_interval_has_one_more_item_in
         assert (found.low, found.high) == pytest.approx(tuple(1 / (1 + np.exp(-logits))), **EXACT)
 
 
+def several_findings(seed, items, findings=4):
+    """Scores and truths (N, C) of findings that go together; scores are rounded, so that some are equal."""
+    chance = np.random.default_rng(seed)
+    illness = chance.normal(size=(items, 1))
+    truths = illness + chance.normal(size=(items, findings)) > np.linspace(0, 1.2, findings)
+    return (illness + truths + chance.normal(size=(items, findings))).round(1), truths
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 60))
+def test_the_mean_area_of_several_findings_varies_by_what_each_item_adds_to_it(seed, items):
+    scores, truths = several_findings(seed, items)
+    found = statistics.auc_interval(scores, truths)
+    known = [(s, t) for s, t in zip(scores.T, truths.T, strict=True) if 0 < t.sum() < items]
+    each = [statistics.auc_interval(s, t) for s, t in known]
+    assert found.value == pytest.approx(np.mean([roc_auc_score(t, s) for s, t in known]), **EXACT)
+    if math.isnan(found.variance):
+        assert any(t.sum() < 2 or (~t).sum() < 2 for _, t in known)
+        return
+    added = np.zeros(items)
+    corrected = 0.0
+    for (s, t), one in zip(known, each, strict=True):
+        own = np.array([
+            np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for b in s[~t]]) if there else
+            np.mean([1.0 if b > a else 0.5 if a == b else 0.0 for b in s[t]])
+            for a, there in zip(s, t, strict=True)
+        ])  # fmt: skip
+        own = (own - one.value) / np.where(t, t.sum(), (~t).sum())
+        added += own
+        corrected += one.variance - (own**2).sum()  # each finding's own variance is DeLong's
+    assert found.variance == pytest.approx(((added**2).sum() + corrected) / len(known) ** 2, **EXACT)
+
+
+def test_a_finding_told_several_times_says_no_more_than_told_once():
+    scores, truths = (part[:, 1] for part in several_findings(5, 80))
+    once = statistics.auc_interval(scores, truths)
+    three, never = (statistics.auc_interval(np.stack(s, 1), np.stack(t, 1)) for s, t in (
+        ([scores] * 3, [truths] * 3), ([scores, scores], [truths, np.zeros(80, bool)])
+    ))  # fmt: skip
+    assert 0 < once.low < once.value < once.high < 1
+    assert (never.value, never.variance, never.low, never.high) == (once.value, once.variance, once.low, once.high)
+    for name in ("value", "low", "high"):
+        assert getattr(three, name) == pytest.approx(getattr(once, name), **EXACT)
+
+
 def test_a_perfect_ranking_has_an_area_and_no_interval():
     found = statistics.auc_interval(np.arange(6), np.arange(6) > 2)
     assert (found.value, found.variance, found.low, found.high) == (1.0, 0.0, None, None)

@@ -132,6 +132,19 @@ def test_the_interval_is_about_as_wide_as_a_bootstraps():
     assert (high - low) / (2 * 1.96) == pytest.approx(np.std(areas), rel=0.08)
 
 
+def test_the_interval_of_several_findings_is_about_as_wide_as_a_bootstraps():
+    """People are drawn, with all their findings: what one has goes with what else that one has."""
+    random = np.random.default_rng(3)
+    illness = random.normal(size=(400, 1))
+    labels = (illness + random.normal(size=(400, 3)) > [0.3, 0.6, 0.9]).astype(np.int64)
+    scores = 1 / (1 + np.exp(-(illness + labels + random.normal(size=(400, 3)))))
+    low, high = metrics.roc_auc_low(scores, labels), metrics.roc_auc_high(scores, labels)
+    assert low < np.mean([roc_auc_score(labels[:, n], scores[:, n]) for n in range(3)]) < high
+    drawn = [random.choice(400, 400) for _ in range(400)]
+    areas = [np.mean([roc_auc_score(labels[some, n], scores[some, n]) for n in range(3)]) for some in drawn]
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.std(areas), rel=0.1)
+
+
 def test_an_interval_needs_two_of_a_class_and_a_ranking_that_is_not_perfect():
     scores, labels = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.25]), np.array([0, 0, 0, 1, 1, 1])
     both = np.stack([1 - scores, scores], axis=1)
