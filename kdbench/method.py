@@ -300,9 +300,16 @@ class Method:
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Every hyper-parameter with its default."""
-        required = {f.name: None for f in msgspec.structs.fields(cls._parameters) if f.required}
-        return {**required, **(msgspec.to_builtins(cls._parameters()) if not required else {})}
+        """Every hyper-parameter with its default; None of one that has to be given."""
+        fields = msgspec.structs.fields(cls._parameters)
+        made = cls._parameters(**{field.name: None for field in fields if field.required})
+        return dict(msgspec.to_builtins(made))
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The hyper-parameters whose value is not their default."""
+        defaults = self.defaults()
+        return {name: value for name, value in self.params.items() if value != defaults[name]}
 
     @classmethod
     def parameter_schema(cls) -> dict[str, Any]:

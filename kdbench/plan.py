@@ -184,19 +184,19 @@ def varied(
 
     Raises: InvalidParameter where the method refuses them.
     """
-    defaults, changed = method.defaults(), method(**run.params | params).params
+    made = method(**run.params | params)
     new = {name: value for name, value in recipe.items() if value != getattr(run.recipe, name)}
-    sets = [f"{run.combo.method}.{name}={_json(changed[name])}" for name in params]
+    sets = [f"{run.combo.method}.{name}={_json(made.params[name])}" for name in params]
     sets += [f"recipe.{name}={_json(value)}" for name, value in new.items()]
     return msgspec.structs.replace(
         run,
-        params=changed,
-        overrides={name: value for name, value in changed.items() if value != defaults[name]},
+        params=made.params,
+        overrides=made.changed,
         # Converted as `--set` does it, which makes a float of a 0: the ids are those of the same run so set.
         recipe=msgspec.convert(msgspec.to_builtins(run.recipe) | new, Recipe) if new else run.recipe,
         recipe_overrides=run.recipe_overrides | new,
         trial=trial,
-        published=() if changed != run.params or new else run.published,
+        published=() if made.params != run.params or new else run.published,
         command=shlex.join([*shlex.split(run.command), *(part for text in sets for part in ("--set", text))]),
     )
 
@@ -232,7 +232,6 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         made = method(**given)
     except InvalidParameter as error:
         raise InvalidParameter(f"method {combo.method!r}: {error.what}", error.why, error.fix) from error
-    params, defaults = made.params, method.defaults()
     dataset = catalog.find("dataset", combo.dataset)
     measures = tuple(dict.fromkeys((*repeats.measures, *made.measures, *dataset.metadata.get("measures", ()))))
     for name in made.uses_models:
@@ -273,15 +272,15 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
             )
     # A teacher that is loaded may be the paper's own: the figure stays, and tells what the paper's teacher scored.
     of_any_teacher = msgspec.structs.replace(combo, teacher_checkpoint=selected.combo.teacher_checkpoint)
-    as_registered = (of_any_teacher, made.params, recipe, teacher_recipe) == (
+    as_registered = bool(selected.published) and (of_any_teacher, made.params, recipe, teacher_recipe) == (
         selected.combo, method(**combo.params).params, base, teacher_base,
     )  # fmt: skip
     return Run(
         name=selected.name,
         combo=combo,
         task=task,
-        params=params,
-        overrides={name: value for name, value in params.items() if value != defaults[name]},
+        params=made.params,
+        overrides=made.changed,
         recipe=recipe,
         recipe_overrides=_changed(base, recipe),
         teacher_recipe=teacher_recipe,

@@ -151,7 +151,9 @@ def _automatic(name: str, hint: Any, default: Any) -> Search:
     if plain is int:  # epochs, steps, widths: equal numbers of trials would not be equal budgets
         return Search(fixed=True, why="a count often costs time; its range must be declared")
     if default is None:
-        return Search(fixed=True, why="it is off by default")
+        may_be_off = any(NoneType in get_args(part) for part in (hint, *get_args(hint)))
+        why = "it is off by default" if may_be_off else "it has no default; its range must be declared"
+        return Search(fixed=True, why=why)
     low, high, open_low, open_high = bounds(hint)
     if low is not None and high is not None and (high - low <= 1 or default <= 0):
         inset = _INSET * (high - low)

@@ -3,6 +3,7 @@ from typing import Annotated
 import pytest
 
 import kdbench
+from kdbench.commands.method_page import methods_command
 from kdbench.errors import DeviceRefused, InvalidParameter, KdbenchError, MethodRefused, UnknownName, UsageError
 from kdbench.plan import Repeats, make_plan, varied
 from kdbench.select import Selection
@@ -237,6 +238,29 @@ def test_a_model_whose_library_is_missing_is_left_out_with_the_command_that_inst
     plan = make_plan(small_catalog, Selection(dataset=("digits",), student=("lacking",)))
     assert not plan.runs
     assert [(one.name, one.fix) for one in plan.not_run] == [("lacking", "pip install 'kdbench[foo]'")]
+
+
+def test_a_hyper_parameter_without_a_default_is_asked_for_and_then_taken(small_catalog):
+    class Strong(kdbench.Method):
+        """Needs to be told."""
+
+        strength: float
+        layers: int = 2
+
+        def loss(self, batch, student, teacher):
+            return self.strength * batch.cross_entropy(student.logits)
+
+    small_catalog.add("method", "strong", Strong, "small", {})
+    selection = Selection(dataset=("digits",), teacher=("big",), student=("small",), method=("strong",))
+    with pytest.raises(InvalidParameter, match=r"method 'strong'.*required field `strength`"):
+        make_plan(small_catalog, selection)
+    (run,) = runs(small_catalog, "strong.strength=2", selection=selection, seeds=(0,))
+    assert (run.params, run.overrides) == ({"strength": 2.0, "layers": 2}, {"strength": 2.0})
+    assert Strong.defaults() == {"strength": None, "layers": 2}
+    page = methods_command(small_catalog, ("strong",), as_json=False)
+    assert [line.split()[:3] for line in page.splitlines() if "strength   " in line] == [
+        ["strength", "float", "required"]
+    ]
 
 
 def test_params_that_a_plugin_registered_wrongly_are_told_as_the_plugins_fault(small_catalog):

@@ -46,6 +46,8 @@ def test_a_range_follows_from_type_bounds_and_default(hint, default, expected):
         (float, 0.0, "default of 0"),
         (Annotated[float, kdbench.Meta(le=0)], -3.0, "default of -3"),
         (float | None, None, "off by default"),
+        (Annotated[float | None, kdbench.Meta(gt=0)], None, "off by default"),
+        (Annotated[float, kdbench.Meta(gt=0)], None, "has no default"),
         (Annotated[float, kdbench.Meta(ge=1, le=1)], 1.0, "one value"),
         (Annotated[int, kdbench.Meta(ge=1)], 20, "a count often costs time"),
     ],

@@ -67,9 +67,10 @@ def _page(entry: Entry) -> str:
     lines = [f"{entry.name}: {entry.metadata['summary']}" if entry.metadata.get("summary") else entry.name, ""]
     lines += [f"  {line}".rstrip() for line in (inspect.getdoc(method) or "").splitlines()]
     lines += ["", *(f"  {line}" for line in aligned([list(fact) for fact in facts if fact[1]]))]
-    space, defaults = method.search_space(), method.defaults()
+    space, defaults, schema = method.search_space(), method.defaults(), method.parameter_schema()
+    shown = {name: _value_text(defaults[name]) if "default" in schema[name] else "required" for name in defaults}
     rows = [
-        [name, _type_text(hint), _range_text(hint), _value_text(defaults[name]), _search_text(space[name])]
+        [name, _type_text(hint), _range_text(hint), shown[name], _search_text(space[name])]
         for name, hint in method.parameter_types().items()
     ]
     lines.append("")

@@ -78,8 +78,7 @@ def check_served(method: Method, name: str, pair: Pair) -> None:
     method.check(pair)
     if method.learns_answers or pair.recipe.finetune_epochs:
         return
-    defaults = method.defaults()
-    given = [f"--set {name}.{key}={value}" for key, value in method.params.items() if value != defaults[key]]
+    given = [f"{name}.{key}={value}" for key, value in method.changed.items()]
     raise MethodRefused(
         f"method {name!r} cannot serve this pair: what answers would never be trained",
         "it matches features alone, and the recipe has no final fine-tune",
