@@ -57,9 +57,9 @@ def auc_interval(scores: NDArray[Any], positive: NDArray[Any], confidence: float
     import numpy as np
     from scipy.special import stdtrit
 
-    columns = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
-    truths = np.asarray(positive, dtype=bool).reshape(columns.shape)
-    ranked = [_Ranking.of(column, truth) for column, truth in zip(columns.T, truths.T, strict=True)]
+    columns, truths = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    findings = zip(columns.T, truths.T, strict=True) if columns.ndim == 2 else [(columns, truths)]
+    ranked = [_Ranking.of(column, truth) for column, truth in findings]
     known = [ranking for ranking in ranked if ranking is not None]
     if not known:
         return None

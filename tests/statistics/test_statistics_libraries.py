@@ -191,6 +191,7 @@ def test_a_perfect_ranking_has_an_area_and_no_interval():
     found = statistics.auc_interval(np.arange(6), np.arange(6) > 2)
     assert (found.value, found.variance, found.low, found.high) == (1.0, 0.0, None, None)
     assert statistics.auc_interval(np.arange(6), np.ones(6)) is None
+    assert statistics.auc_interval(np.zeros(0), np.zeros(0)) is None
 
 
 @given(st.integers(0, 2**32 - 1))
