@@ -51,6 +51,7 @@ def nearest_neighbours(info: kdbench.DatasetInfo) -> FittedClassifier:
 def tfidf_logistic(info: kdbench.DatasetInfo) -> FittedClassifier:
     """Logistic regression on TF-IDF of token indices (L,), 0 for padding, however they are ordered in an item."""
     from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.feature_selection import VarianceThreshold
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -58,7 +59,11 @@ def tfidf_logistic(info: kdbench.DatasetInfo) -> FittedClassifier:
         raise kdbench.ModelMismatch(
             f"teacher 'tfidf-logistic' needs token indices (L,), {info.name!r} has inputs {info.input_shape}"
         )
-    steps = TfidfTransformer(sublinear_tf=True), LogisticRegression(C=10, max_iter=500, random_state=SEED)
+    steps = (
+        VarianceThreshold(),  # tokens that no train item has would have no weight, and cost as much as the others
+        TfidfTransformer(sublinear_tf=True),
+        LogisticRegression(C=10, max_iter=500, random_state=SEED),
+    )
     return _made("tfidf-logistic", make_pipeline(*steps), info, _OfTokens)
 
 

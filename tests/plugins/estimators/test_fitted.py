@@ -121,6 +121,7 @@ def test_tfidf_is_of_how_often_tokens_are_in_an_item_without_padding(tmp_path):
     rows = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     twin = linear_model.LogisticRegression(C=10, max_iter=500).fit(rows, labels.numpy())
     np.testing.assert_allclose(teacher(tokens).softmax(1), twin.predict_proba(rows), rtol=1e-4)
+    assert teacher.estimator[-1].n_features_in_ == 11, "tokens 1 to 11: no weight of what no item has"
     never_seen = torch.where(tokens == 0, 99.0, tokens)
     assert teacher(never_seen).equal(teacher(tokens))
     save_weights(teacher, tmp_path / "model.safetensors")
