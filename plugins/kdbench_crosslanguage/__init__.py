@@ -23,14 +23,15 @@ BOTH = {"dataset": "help-en-zh", "teacher": "bag-m", "teacher_view": "ngrams-en"
 """A student that can read both languages, as `multilingual` wants it: hashes of either in one table."""
 SENTENCES = {
     "scratch": ("scratch", {}),
-    "mse": ("logit_mse", {"ce": 0.0}),
+    "mse": ("logit_mse", {"ce": 0.0, "weight": 200.0}),
     "mse-and-contrast": ("logit_mse", {"weight": 200.0}),
     "rkd": ("rkd", {}),
     "contrastive_crossmodal": ("contrastive_crossmodal", {}),
 }
 """`scratch` is InfoNCE against the encoder's embeddings of the batch, which a student without a teacher would not have;
 `mse` the objective of Reimers and Gurevych (2020) for a student that reads the target language alone. A squared gap
-between vectors of unit length is small, a mean over 512 numbers: hence the weight."""
+between vectors of unit length is small, a mean over 512 numbers: hence the weight. Without it the gradients of a deep
+student are of the size of AdamW's epsilon, and an encoder learns the mean embedding alone."""
 QUICK_SENTENCES = ("scratch", "mse", "mse-and-contrast")
 ENCODERS = ({"student": "bag-m", **BAG}, {"student": "encoder-s", **OTHER})
 
