@@ -48,10 +48,10 @@ _SLOW_SECONDS = 1.0
 """A first step that takes longer is followed by fewer."""
 _WATCHED = 8
 """Items that the short training validates on; a pass over the validation split is timed by itself."""
-_FITTED, _MORE = 125, 8
-"""Items that an estimator is fitted to first for its time, and how many times as many the next time."""
-_FIT_SECONDS = 4.0
-"""After two fits, none that is likely to take longer."""
+_FITTED = 125
+"""Items that an estimator is fitted to first for its time; then to twice as many, and so on."""
+_FIT_SECONDS = 15.0
+"""For all fits to parts; two there are in any case."""
 
 
 def seconds_per_run(run: Run, context: RunContext) -> dict[str, float]:
@@ -115,10 +115,10 @@ def _timed_pair(run: Run, context: RunContext, fabric: Fabric, data: RunData) ->
 
 
 def _fitting(fabric: Fabric, teacher: Fitted, train: Views) -> float:
-    """Seconds to fit it to all items, from fits to a part, to eight times as many, and so on while they are quick.
+    """Seconds to fit it to all items, from fits to a part, to twice as many, and so on for some seconds.
 
-    Beyond the last one, time goes with the power of the number of items that it went with between the last two: seldom
-    the first. That of logistic regression on many sparse columns goes with the root.
+    Beyond the last one, time goes with the power of the number of items that it went with between the last two, which
+    is not the first in general and changes with that number: that of text grows with its vocabulary.
     """
     items, everything = min(_FITTED, len(train.labels)), len(train.labels)
     fits: list[tuple[int, float]] = []
@@ -126,8 +126,8 @@ def _fitting(fabric: Fabric, teacher: Fitted, train: Views) -> float:
         part = _evenly(train, items)
         if len(set(part.labels.tolist())) > 1 or items == everything:
             fits.append((items, _seconds(fabric, lambda: teacher.fit(part.student[:], part.labels))))  # noqa: B023
-        more = min(_MORE * items, everything)
-        if more == items or (len(fits) > 1 and fits[-1][1] * more / items > _FIT_SECONDS):
+        more, spent = min(2 * items, everything), sum(seconds for _, seconds in fits)
+        if more == items or (len(fits) > 1 and spent + fits[-1][1] * more / items > _FIT_SECONDS):
             break
         items = more
     (before, less), (_, seconds) = (fits * 2)[-2:]

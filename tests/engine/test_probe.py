@@ -137,14 +137,14 @@ class Fitting:
 @pytest.mark.parametrize(
     ("law", "items", "fits"),
     [
-        (lambda n: 0.8 * n**0.5, 60_000, [125, 1000]),  # slow from the first on: the power is that of two fits
-        (lambda n: 1e-3 * n, 60_000, [125, 1000]),
-        (lambda n: 1e-7 * n**2, 60_000, [125, 1000, 8000]),
-        (lambda n: 1e-5 * n, 60_000, [125, 1000, 8000, 60_000]),  # quick: fitted to all
-        (lambda n: 5.0, 9_000, [125, 1000]),
-        (lambda n: 9.0 * n, 1_000, [125, 1000]),
+        (lambda n: 0.8 * n**0.5, 60_000, [125, 250]),  # slow from the first on: the power is that of two fits
+        (lambda n: 1e-3 * n, 60_000, [125, 250, 500, 1000, 2000, 4000]),
+        (lambda n: 1e-7 * n**2, 60_000, [125, 250, 500, 1000, 2000, 4000, 8000]),
+        (lambda n: 1e-5 * n, 1_500, [125, 250, 500, 1000, 1500]),  # quick: fitted to all
+        (lambda n: 5.0, 9_000, [125, 250]),
+        (lambda n: 9.0 * n, 1_000, [125, 250]),
         (lambda n: 7.0, 90, [90]),
-        (lambda n: 0.0, 500, [125, 500]),
+        (lambda n: 0.0, 500, [125, 250, 500]),
     ],
 )
 def test_an_estimators_fit_is_timed_by_the_power_of_the_items_that_it_goes_with(monkeypatch, law, items, fits):
