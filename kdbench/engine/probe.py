@@ -126,12 +126,14 @@ def _fitting(fabric: Fabric, teacher: Fitted, train: Views) -> float:
         part = _evenly(train, items)
         if len(set(part.labels.tolist())) > 1 or items == everything:
             fits.append((items, _seconds(fabric, lambda: teacher.fit(part.student[:], part.labels))))  # noqa: B023
+        if items == everything:
+            return fits[-1][1]
         more, spent = min(2 * items, everything), sum(seconds for _, seconds in fits)
-        if more == items or (len(fits) > 1 and spent + fits[-1][1] * more / items > _FIT_SECONDS):
+        if len(fits) > 1 and spent + fits[-1][1] * more / items > _FIT_SECONDS:
             break
         items = more
-    (before, less), (_, seconds) = (fits * 2)[-2:]
-    power: float = log(seconds / less, items / before) if items > before and less and seconds else 1.0
+    (before, less), (_, seconds) = fits[-2:]
+    power: float = log(seconds / less, items / before) if less and seconds else 1.0
     return seconds * float((everything / items) ** min(max(power, 0.0), 2.0))
 
 

@@ -57,9 +57,9 @@ def auc_interval(scores: NDArray[Any], positive: NDArray[Any], confidence: float
     import numpy as np
     from scipy.special import stdtrit
 
-    columns, truths = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
-    findings = zip(columns.T, truths.T, strict=True) if columns.ndim == 2 else [(columns, truths)]
-    ranked = [_Ranking.of(column, truth) for column, truth in findings]
+    columns = np.atleast_2d(np.asarray(scores, dtype=np.float64).T)
+    truths = np.atleast_2d(np.asarray(positive, dtype=bool).T)
+    ranked = [_Ranking.of(column, truth) for column, truth in zip(columns, truths, strict=True)]
     known = [ranking for ranking in ranked if ranking is not None]
     if not known:
         return None

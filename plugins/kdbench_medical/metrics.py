@@ -93,8 +93,7 @@ def roc_auc_high(probabilities: Scores, labels: Labels) -> float:
 
 
 def _auc_ends(probabilities: Scores, labels: Labels) -> tuple[float, float]:
-    scores = probabilities[:, 1] if labels.ndim == 1 else probabilities
-    found = auc_interval(scores, labels == 1)
+    found = auc_interval(_scores(probabilities, labels), labels == 1)
     if found is None or found.low is None or found.high is None:
         return math.nan, math.nan
     return found.low, found.high
@@ -121,11 +120,14 @@ def _share_below(values: Scores, thresholds: Scores) -> Scores:
         return np.searchsorted(values, thresholds, "left") / np.float64(len(values))
 
 
+def _scores(probabilities: Scores, labels: Labels) -> Scores:
+    """Of two classes the second's, (N,); else those of every finding, (N, C)."""
+    return probabilities[:, 1] if labels.ndim == 1 else probabilities
+
+
 def _findings(probabilities: Scores, labels: Labels) -> list[tuple[Scores, Labels]]:
-    """Scores (N,) and labels (N,) of each finding: of two classes the second, else every label."""
-    if labels.ndim == 1:
-        return [(probabilities[:, 1], labels)]
-    return list(zip(probabilities.T, labels.T, strict=True))
+    """Scores (N,) and labels (N,) of each finding."""
+    return list(zip(np.atleast_2d(_scores(probabilities, labels).T), np.atleast_2d(labels.T), strict=True))
 
 
 def _average(rates: Iterable[float]) -> float:
