@@ -27,19 +27,31 @@ def regressor(student: Shape, teacher: Shape) -> nn.Module:
 
     Raises: ModelMismatch for vectors to maps, or shapes that are neither.
     """
+    return _projector(student, teacher, normalized=True)
+
+
+def linear(student: Shape, teacher: Shape) -> nn.Module:
+    """A learnt linear map between feature shapes, without the batch dimension; the identity where they are the same.
+
+    As `regressor`, with a bias and without batch norm: what leaves it keeps the scale and the mean of what enters, so
+    that a loss on it reaches both.
+
+    Raises: ModelMismatch as `regressor`.
+    """
+    return nn.Identity() if student == teacher else _projector(student, teacher, normalized=False)
+
+
+def _projector(student: Shape, teacher: Shape, *, normalized: bool) -> nn.Module:
     if len(student) == len(teacher) == 3:
-        layers: list[nn.Module] = [nn.Conv2d(student[0], teacher[0], 1, bias=False), nn.BatchNorm2d(teacher[0])]
+        layers: list[nn.Module] = [nn.Conv2d(student[0], teacher[0], 1, bias=not normalized)]
+        layers += [nn.BatchNorm2d(teacher[0])] if normalized else []
         return nn.Sequential(*layers, *([_Resize(teacher[1:])] if student[1:] != teacher[1:] else []))
-    if len(teacher) == 1 and len(student) == 3:
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_linear(student[0], teacher[0]))
-    if len(teacher) == len(student) == 1:
-        return nn.Sequential(*_linear(student[0], teacher[0]))
+    if len(teacher) == 1 and len(student) in {1, 3}:
+        pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if len(student) == 3 else []
+        layers = [*pooled, nn.Linear(student[0], teacher[0], bias=not normalized)]
+        return nn.Sequential(*layers, *([nn.BatchNorm1d(teacher[0])] if normalized else []))
     raise ModelMismatch(
         f"a student feature of shape {student} cannot be projected to a teacher feature of shape {teacher}",
         "maps (C, H, W) go to maps or vectors, vectors (D,) to vectors",
         "choose other layers: --set student_layer=... --set teacher_layer=...",
     )
-
-
-def _linear(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs)]

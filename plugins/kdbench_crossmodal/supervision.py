@@ -10,18 +10,17 @@ class SupervisionTransfer(LayerPairs):
     """Cross-modal supervision transfer (Gupta et al., 2016, sec. 3).
 
     In the first `matching` of the training, weight · mean ‖r(f_s(x_student)) − f_t(x_teacher)‖² / D over paired inputs,
-    labels not read: the student learns up to the chosen mid-level layers, and a projector r where the shapes need it
-    (a linear layer or a 1×1 convolution, with batch norm). Afterwards cross-entropy trains all of it on labels. The
-    paper's fine-tune comes with a recipe of its own: matching=1 leaves all of it to the recipe's final fine-tune. Ours
-    is that half of the training matches, so that the method has no more epochs than the others; the weight is that of
-    `fitnet`.
+    labels not read: the student learns up to the chosen mid-level layers, and a linear map r where the shapes differ.
+    Afterwards cross-entropy trains all of it on labels. The paper's fine-tune comes with a recipe of its own:
+    matching=1 leaves all of it to the recipe's final fine-tune. Ours is that half of the training matches, so that the
+    method has no more epochs than the others. The paper has no weight either: at 1 the gradients of both stages are of
+    one order, as the optimizer's moments, which the second stage takes over from the first, want them.
     """
 
     name = "gupta"
-    normalizes = True
     student_layers: Layers = ("middle",)
     teacher_layers: Layers = ("middle",)
-    weight: Annotated[float, kdbench.Meta(gt=0)] = 100.0
+    weight: Annotated[float, kdbench.Meta(gt=0), kdbench.Search(0.01, 100, log=True)] = 1.0
     matching: Annotated[float, kdbench.Meta(ge=0, le=1), kdbench.Search(0.01, 1)] = 0.5
 
     def __init__(self, **params):
@@ -48,7 +47,7 @@ class SupervisionTransfer(LayerPairs):
         """A projector for each pair of layers."""
         from torch import nn
 
-        return nn.ModuleList(kdbench.projectors.regressor(*shapes) for shapes in self.shapes(pair))
+        return nn.ModuleList(kdbench.projectors.linear(*shapes) for shapes in self.shapes(pair))
 
     def may_choose(self, trainer):
         """In the second stage: accuracy stands still while features are matched."""
