@@ -23,6 +23,7 @@ from kdbench.errors import (
     UsageError,
 )
 from kdbench.method import Method
+from kdbench.names import label
 from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
@@ -80,6 +81,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def run_id(self) -> str:
         """Stable hash of everything that defines the result: 16 hex digits."""
         definition = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _DESCRIPTIVE}
+        definition["combo"] = msgspec.structs.replace(self.combo, params={})  # they are a part of the run's own
         definition["device"] = self.device_kind
         if self.devices == 1:  # ids are those of the versions that knew one process only
             del definition["devices"]
@@ -356,12 +358,6 @@ def _repeat(resolved: list[Run], repeats: Repeats, settings: Sequence[str]) -> I
 def _order(resolved: list[Run]) -> Any:
     datasets = {name: position for position, name in enumerate(dict.fromkeys(run.combo.dataset for run in resolved))}
     return lambda run: (datasets[run.combo.dataset], -1 if run.fold is None else run.fold, run.seed)
-
-
-def label(name: str, overrides: dict[str, Any]) -> str:
-    """`kd(temperature=2)`: a name with what was changed of it."""
-    inside = ", ".join(f"{key}={value}" for key, value in overrides.items())
-    return f"{name}({inside})" if inside else name
 
 
 def _changed(base: Recipe, recipe: Recipe) -> dict[str, Any]:

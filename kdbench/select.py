@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,7 +13,7 @@ from kdbench.catalog import Catalog, Kind
 from kdbench.combo import Combo
 from kdbench.errors import UnknownName, UsageError
 from kdbench.expression import compile_expression
-from kdbench.names import did_you_mean
+from kdbench.names import did_you_mean, label
 from kdbench.published import Published, published_of
 
 AXES: tuple[Kind, ...] = ("dataset", "teacher", "student", "method", "recipe")
@@ -23,9 +24,9 @@ class Selection:
     """Which combos to run: by name or glob, expression, suite, and by what they are made of.
 
     `all` stands for every combo but those registered as `on_request`, which a name, a suite or an axis reaches.
-    The axes filter the registered combos. A dataset, model, method or recipe that no registered combo has is put into
-    those that the other axes leave; a dataset without any needs a teacher, a student and a method beside it. A glob
-    stands for every registered name that matches.
+    Axes stand for the product of their values: the registered combos there, and where one value of an axis has none
+    beside the values of the axes before it, those of the other values take it in their place. A dataset without any
+    combo needs a teacher, a student and a method beside it. A glob stands for every registered name that matches.
     """
 
     all: bool = False
@@ -136,18 +137,27 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _along_axes(registered: list[Selected], selection: Selection) -> list[Selected]:
     chosen = registered
+    before: list[Kind] = []
     for kind in AXES:
         if values := getattr(selection, kind):
             kept = [one for one in chosen if getattr(one.combo, kind) in values]
-            missing = [value for value in values if not any(getattr(one.combo, kind) == value for one in kept)]
-            chosen = [*kept, *_composed(registered, chosen, kind, missing, selection)]
+            there = {(_place(one, before), getattr(one.combo, kind)) for one in kept}
+            bases: list[Selected] | list[None] = [None] if kind == "dataset" else chosen
+            wanting = [(value, one) for value in values for one in bases if (_place(one, before), value) not in there]
+            chosen = [*kept, *_composed(registered, wanting, kind, selection)]
+            before.append(kind)
     return chosen
 
 
+def _place(selected: Selected | None, axes: list[Kind]) -> tuple[str, ...]:
+    """Where a combo lies in the product of the axes that were asked for so far."""
+    return tuple(getattr(selected.combo, kind) for kind in axes) if selected else ()
+
+
 def _composed(
-    registered: list[Selected], chosen: list[Selected], kind: Kind, values: list[str], selection: Selection
+    registered: list[Selected], wanting: Iterable[tuple[str, Selected | None]], kind: Kind, selection: Selection
 ) -> list[Selected]:
-    """Combos that no plugin registered: each value in the place of what the remaining combos have on that axis.
+    """Combos that no plugin registered: each value of an axis in the place of what a combo has there.
 
     Where combos differ in their recipe alone, as in a comparison of optimisers, the first one's is taken, unless such
     combos were asked for. Where another recipe takes the place of theirs, they differ in nothing but the teacher's.
@@ -155,20 +165,23 @@ def _composed(
     asked = bool(selection.recipe or selection.suite or selection.names)
     made: dict[bytes, Selected] = {}
     taken = {one.name for one in registered}
-    for value in values:
-        for base in [_for_new_dataset(value, selection)] if kind == "dataset" else [one.combo for one in chosen]:
-            changes: dict[str, Any] = {kind: value} | ({"params": {}} if kind == "method" else {})
-            combo = msgspec.structs.replace(base, **changes)
-            known_by = combo
-            if kind == "recipe":
-                known_by = msgspec.structs.replace(combo, teacher_recipe=None)
-            elif not asked:
-                known_by = msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
-            key = msgspec.json.encode(known_by, order="deterministic")
-            if key not in made:
-                name = f"{combo.default_name}@{combo.recipe}" if combo.default_name in taken else combo.default_name
-                taken.add(name)
-                made[key] = Selected(name, combo, _arguments(combo))
+    for value, selected in wanting:
+        base = selected.combo if selected else _for_new_dataset(value, selection)
+        changes: dict[str, Any] = {kind: value} | ({"params": {}} if kind == "method" else {})
+        combo = msgspec.structs.replace(base, **changes)
+        known_by = combo
+        if kind == "recipe":
+            known_by = msgspec.structs.replace(combo, teacher_recipe=None)
+        elif not asked:
+            known_by = msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
+        key = msgspec.json.encode(known_by, order="deterministic")
+        if key not in made:
+            name = label(combo.default_name, combo.params)
+            name = f"{name}@{combo.recipe}" if name in taken else name
+            taken.add(name)
+            # Params have no axis: the combo that has them is told by its own arguments.
+            by_base = (*selected.arguments, f"--{kind}", value) if selected and combo.params else ()
+            made[key] = Selected(name, combo, by_base or _arguments(combo))
     return list(made.values())
 
 

@@ -45,6 +45,18 @@ def test_run_ids_are_stable_and_differ_with_what_defines_the_run(small_catalog):
         assert not set(first) & {run.run_id for run in changed}
 
 
+def test_a_run_is_the_same_whether_its_combo_or_a_setting_gives_a_parameter(small_catalog):
+    combo = kdbench.Combo(
+        dataset="digits", teacher="big", student="small", method="softened", recipe="standard",
+        params={"temperature": 2},
+    )  # fmt: skip
+    small_catalog.add("combo", "digits/warm", combo, "small", {})
+    (registered,) = make_plan(small_catalog, Selection(names=("digits/warm",)), [], Repeats(seeds=(0,))).runs
+    names = ("digits/warm", "digits/big->small/softened")
+    both = make_plan(small_catalog, Selection(names=names), ["softened.temperature=2"], Repeats(seeds=(0,))).runs
+    assert [run.run_id for run in both] == [registered.run_id]
+
+
 def test_ids_know_the_kind_of_device_and_not_its_number(small_catalog):
     run = runs(small_catalog)[0]
     first, second = (runs(small_catalog, device=device)[0] for device in ("cuda", "cuda:1"))

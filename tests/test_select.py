@@ -144,3 +144,43 @@ def test_a_glob_on_an_axis_stands_for_all_that_match(small_catalog):
     assert len(every) == len(set(every))
     with pytest.raises(UnknownName, match=r"unknown method 'x\*'"):
         select(small_catalog, Selection(method=("x*",)))
+
+
+def test_axes_stand_for_the_product_of_their_values(small_catalog):
+    """One dataset's combo of a method or recipe is no reason to pass over what was asked for on another."""
+    combos = dict(kdbench.grid(methods=["extra"], recipes=["fast"], dataset="digits", teacher="big", student="small"))
+    small_catalog.add("combo", "digits/extra", combos["digits/big->small/extra"], "small", {})
+
+    def chosen(**selection):
+        found = select(small_catalog, Selection(**selection))
+        return {(one.combo.dataset, one.combo.method, one.combo.recipe) for one in found}
+
+    assert chosen(dataset=("digits", "wine"), method=("extra",)) == {
+        ("digits", "extra", "fast"),
+        ("wine", "extra", "standard"),
+    }
+    methods = ("scratch", "extra")
+    assert chosen(dataset=("digits",), method=methods, recipe=("standard",)) == {
+        ("digits", method, "standard") for method in methods
+    }
+    assert chosen(method=("extra",)) == chosen(recipe=("fast",)) == {("digits", "extra", "fast")}
+
+
+def test_combos_with_parameters_keep_them_and_each_has_a_name_and_a_command_of_its_own(small_catalog):
+    for name, params in (("warm", {"temperature": 2}), ("hot", {"temperature": 8})):
+        combo = kdbench.Combo(
+            dataset="digits", teacher="big", student="small", method="softened", recipe="standard", params=params
+        )
+        small_catalog.add("combo", f"digits/{name}", combo, "small", {})
+    selection = Selection(dataset=("digits",), student=("other",), method=("softened",), recipe=("fast",))
+    chosen = select(small_catalog, selection)
+    assert [one.name for one in chosen] == [
+        "digits/big->other/softened",
+        "digits/big->other/softened(temperature=2)",
+        "digits/big->other/softened(temperature=8)",
+    ]
+    for one in chosen[1:]:
+        first, *axes = one.arguments
+        values = {axis.removeprefix("--"): (value,) for axis, value in zip(axes[::2], axes[1::2], strict=True)}
+        again = select(small_catalog, Selection(names=(first,), **values))
+        assert [other.combo for other in again] == [one.combo]
