@@ -4,8 +4,9 @@ A model takes token indices (N, t), for any t up to its length, and returns logi
 `read_on(tokens, past) -> (logits (N, V), past)`, as kdbench's own, reads each token once; any other reads everything
 anew for every token that is written. `past` is a list of tuples of tensors, whose first dimension is N.
 
-An encoder-decoder has `read_source(source (N, S)) -> past` beside it, and writes from its BEGIN on to END; after END
-there is PADDING alone.
+An encoder-decoder has `read_source(source (N, S)) -> memory` beside it, tensors like those of `past`, and
+`read_on(tokens, past, memory)`, whose tokens are of as many rows for each source, side by side. It writes from its
+BEGIN on to END; after END there is PADDING alone.
 """
 
 from contextlib import contextmanager
@@ -71,32 +72,46 @@ def translate(model, sources, length, beams, normalise=1.0):
 
 
 def _searched(writer, prompts, length, beams, *, ends=False):
-    """Every beam's tokens (N, beams, length), the most probable first, and their log-probabilities (N, beams)."""
+    """Every beam's tokens (N, beams, length), the most probable first, and their log-probabilities (N, beams).
+
+    A prompt all of whose beams have ended is not read any further. Where there are fewer continuations than beams, the
+    others have -inf.
+    """
     import torch
 
-    tokens = prompts[:, None]
-    total = tokens.new_zeros(len(tokens), 1, dtype=torch.float32)
-    items = torch.arange(len(tokens), device=tokens.device)[:, None]
-    while tokens.shape[2] < length:
-        read = tokens.flatten(0, 1)
-        chances = writer.logits(read).log_softmax(-1)
-        if ends:
-            if bool(_ended(read).all()):
-                tokens = torch.nn.functional.pad(tokens, (0, length - tokens.shape[2]), value=PADDING)
-                break
-            chances = _after_the_end(read, chances)
-        chances = chances.unflatten(0, tokens.shape[:2])
-        vocabulary = chances.shape[-1]
-        every = (total[..., None] + chances).flatten(1)
-        total, best = every.topk(min(beams, every.shape[1]))
-        parents = best // vocabulary
-        writer.keep((items * tokens.shape[1] + parents).flatten())
-        tokens = torch.cat([tokens[items, parents], (best % vocabulary)[..., None]], 2)
-    return tokens, total
+    found = prompts.new_full((len(prompts), beams, length), PADDING)
+    scores = found.new_full((len(prompts), beams), -float("inf"), dtype=torch.float32)
+    tokens, total = prompts[:, None], scores.new_zeros(len(prompts), 1)
+    going = torch.arange(len(prompts), device=prompts.device)
+    while len(going):
+        tokens, total, rows = _grown(writer, tokens, total, beams, ends)
+        over = _ended(tokens).all(1) if ends else torch.zeros_like(going, dtype=torch.bool)
+        over |= tokens.shape[2] == length
+        if bool(over.any()):
+            _, width, written = tokens.shape
+            found[going[over], :width, :written], scores[going[over], :width] = tokens[over], total[over]
+            tokens, total, going, rows = (each[~over] for each in (tokens, total, going, rows))
+            writer.leave(over)
+        writer.keep(rows.flatten())
+    return found, scores
+
+
+def _grown(writer, tokens, total, beams, ends):
+    """The beams (N, beams, t + 1) one token longer, their log-probabilities, and the row of each one's beginning."""
+    import torch
+
+    items, rows = torch.arange(len(tokens), device=tokens.device)[:, None], tokens.flatten(0, 1)
+    chances = writer.logits(rows).log_softmax(-1)
+    if ends:
+        chances = _after_the_end(rows, chances)
+    every = (total[..., None] + chances.unflatten(0, tokens.shape[:2])).flatten(1)
+    total, best = every.topk(min(beams, every.shape[1]))
+    parents, token = best // chances.shape[-1], best % chances.shape[-1]
+    return torch.cat([tokens[items, parents], token[..., None]], 2), total, items * tokens.shape[1] + parents
 
 
 def _ended(tokens):
-    return (tokens[:, -1] == END) | (tokens[:, -1] == PADDING)
+    return (tokens[..., -1] == END) | (tokens[..., -1] == PADDING)
 
 
 def _beginnings(sources):
@@ -138,20 +153,27 @@ class _Writer:
 
     def __init__(self, model, sources):
         self._model, self._read_on = model, getattr(model, "read_on", None)
-        self._past, self._read = (None if sources is None else model.read_source(sources)), 0
+        self._memory = () if sources is None else (model.read_source(sources),)
+        self._past, self._read = None, 0
 
     def logits(self, tokens):
         """Logits (N, V) after tokens (N, t), whose first ones are those of the call before."""
         if self._read_on is None:
             return self._model(tokens)[:, -1].float()
-        logits, self._past = self._read_on(tokens[:, self._read :], self._past)
+        logits, self._past = self._read_on(tokens[:, self._read :], self._past, *self._memory)
         self._read = tokens.shape[1]
         return logits.float()
 
     def keep(self, rows):
         """Go on with these of the rows read so far, in this order."""
-        if self._past is not None:
+        import torch
+
+        if self._past is not None and not torch.equal(rows, torch.arange(len(self._past[0][0]), device=rows.device)):
             self._past = [tuple(values[rows] for values in layer) for layer in self._past]
+
+    def leave(self, over):
+        """Go on without the sources where `over`, bool (N,), is true."""
+        self._memory = tuple([tuple(values[~over] for values in layer) for layer in memory] for memory in self._memory)
 
 
 @contextmanager

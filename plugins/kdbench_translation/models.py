@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from kdbench import DatasetInfo
 
 DROPOUT = 0.1
-Past = list[tuple[Tensor, ...]]
+Memory = list[tuple[Tensor, ...]]
+Past = list[tuple[Tensor, Tensor]]
 
 
 class Attention(nn.Module):
@@ -75,16 +76,22 @@ class DecoderBlock(nn.Module):
         self.attention, self.cross = Attention(width, heads), Attention(width, heads)
         self.feed, self.dropout = feed_forward(width), nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, past: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, x: Tensor, past: tuple[Tensor, Tensor] | None, source: tuple[Tensor, ...], seen: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The next hidden state of all tokens, or of the one that follows those in `past`; and the new past.
 
-        `past` holds keys and values of the tokens read, then those of the source.
+        `past` and `source` hold keys and values of the tokens read and of the source. Of x there are as many rows for
+        each source, side by side: all of them ask it together.
         """
         normed = self.norm1(x)
-        memory = tuple(torch.cat(both, 2) for both in zip(past[:2], self.attention.memory(normed), strict=True))
-        x = x + self.dropout(self.attention(normed, memory, causal=x.shape[1] > 1))
-        x = x + self.dropout(self.cross(self.norm2(x), past[2:], seen))
-        return x + self.dropout(self.feed(self.norm3(x))), (*memory, *past[2:])
+        key, value = self.attention.memory(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        x = x + self.dropout(self.attention(normed, (key, value), causal=x.shape[1] > 1))
+        asked = self.norm2(x).reshape(len(seen), -1, x.shape[2])
+        x = x + self.dropout(self.cross(asked, source, seen).view_as(x))
+        return x + self.dropout(self.feed(self.norm3(x))), (key, value)
 
 
 class EncoderDecoder(nn.Module):
@@ -114,13 +121,13 @@ class EncoderDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the token that comes at each place of the target, (N, T, V)."""
         source, read = x[:, : self.source_length], x[:, self.source_length :]
-        return self._logits(self._decode(read, self.read_source(source))[0])
+        return self._logits(self._decode(read, None, self.read_source(source))[0])
 
-    def read_source(self, source: Tensor) -> Past:
-        """What the decoder needs of the sources (N, S), before it has read a token.
+    def read_source(self, source: Tensor) -> Memory:
+        """What the decoder looks at of the sources (N, S).
 
-        Returns: which places are no padding, (N, 1, 1, S); then for each layer keys and values (N, heads, t, width /
-        heads) of the target's tokens read, none yet, and of the source's.
+        Returns: which places are no padding, (N, 1, 1, S); then for each layer keys and values, (N, heads, S, width /
+        heads).
         """
         source = source.long()
         seen = (source != PADDING)[:, None, None, :]
@@ -128,28 +135,27 @@ class EncoderDecoder(nn.Module):
         for block in self.encoder:
             hidden = block(hidden, seen)
         hidden = self.encoder_norm(hidden)
-        past: Past = [(seen,)]
-        for block in self.decoder:
-            key, value = block.cross.memory(hidden)  # type: ignore[union-attr, operator]
-            past.append((key[:, :, :0], value[:, :, :0], key, value))
-        return past
+        return [(seen,), *(block.cross.memory(hidden) for block in self.decoder)]  # type: ignore[union-attr, operator]
 
-    def read_on(self, tokens: Tensor, past: Past) -> tuple[Tensor, Past]:
-        """Logits (N, V) after the last token, and what is to be kept to read one more.
+    def read_on(self, tokens: Tensor, past: Past | None, memory: Memory) -> tuple[Tensor, Past]:
+        """Logits (N · k, V) after the last token, and what is to be kept to read one more.
 
         Args:
-            tokens: all tokens so far (N, t) after `read_source`, else the one (N, 1) that follows.
-            past: what the call before returned.
+            tokens: the first tokens (N · k, t) where `past` is None, else the one (N · k, 1) that follows them; the k
+                rows of each of the N sources stand side by side.
+            past: what the call before returned: for each layer keys and values, (N · k, heads, t, width / heads).
+            memory: what `read_source` returned.
         """
-        hidden, past = self._decode(tokens, past)
-        return self._logits(hidden[:, -1]), past
+        hidden, kept = self._decode(tokens, past, memory)
+        return self._logits(hidden[:, -1]), kept
 
-    def _decode(self, tokens: Tensor, past: Past) -> tuple[Tensor, Past]:
-        start = past[1][0].shape[2]
+    def _decode(self, tokens: Tensor, past: Past | None, memory: Memory) -> tuple[Tensor, Past]:
+        start = 0 if past is None else past[0][0].shape[2]
         hidden = self.tokens(tokens.long()) + self.target_positions[start : start + tokens.shape[1]]
-        hidden, kept = self.dropout(hidden), past[:1]
-        for block, layer in zip(self.decoder, past[1:], strict=True):
-            hidden, layer = block(hidden, layer, past[0][0])
+        hidden, kept = self.dropout(hidden), []
+        for number, block in enumerate(self.decoder):
+            read = None if past is None else past[number]
+            hidden, layer = block(hidden, read, memory[number + 1], memory[0][0])
             kept.append(layer)
         return self.norm(hidden), kept
 

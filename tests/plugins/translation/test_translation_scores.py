@@ -41,12 +41,14 @@ class Said(nn.Module):
         self.targets = targets
 
     def read_source(self, source):
-        return [(source[:, 0].long(), torch.zeros(len(source)).long())]
+        return [(source[:, 0].long(),)]
 
-    def read_on(self, tokens, past):
-        ((item, place),) = past
+    def read_on(self, tokens, past, memory):
+        ((item,),) = memory
+        item = item.repeat_interleave(len(tokens) // len(item))
+        place = torch.zeros_like(item) if past is None else past[0][0]
         said = [([*self.targets[n], END] + [END] * 9)[at] for n, at in zip(item.tolist(), place.tolist(), strict=True)]
-        return torch.nn.functional.one_hot(torch.tensor(said), len(PIECES)) * 30.0, [(item, place + 1)]
+        return torch.nn.functional.one_hot(torch.tensor(said), len(PIECES)) * 30.0, [(place + 1,)]
 
 
 def case(references: list[list[int]]):

@@ -63,13 +63,35 @@ def test_one_beam_says_the_most_probable_token_each_time(model):
         assert written(row) == said
 
 
-def test_reading_token_by_token_gives_the_logits_of_reading_all(model):
-    read = torch.tensor([[BEGIN, 3, 4], [BEGIN, 4, 4], [BEGIN, 3, 3]])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_reading_token_by_token_gives_the_logits_of_reading_all(model, rows):
+    generator = torch.Generator().manual_seed(0)
+    read = torch.randint(3, VOCABULARY, (len(SOURCES) * rows, LENGTH), generator=generator)
+    read[:, 0] = BEGIN
     with torch.no_grad():
-        whole, past = model.eval()(torch.cat([SOURCES, read], 1)), model.read_source(SOURCES)
+        whole = model.eval()(torch.cat([SOURCES.repeat_interleave(rows, 0), read], 1))
+        memory, past = model.read_source(SOURCES), None
         for place in range(LENGTH):
-            logits, past = model.read_on(read[:, place : place + 1], past)
+            logits, past = model.read_on(read[:, place : place + 1], past, memory)
             torch.testing.assert_close(logits, whole[:, place])
+
+
+@pytest.mark.parametrize(("beams", "ends"), [(1, 8), (3, 12), (3, 16)])
+def test_what_has_ended_is_not_read_any_further(beams, ends, monkeypatch):
+    """Sources say together what each says alone, and as many rows are read; `ends` is how likely an end is."""
+    torch.manual_seed(0)
+    model, length = EncoderDecoder(9, 6, 8, 8, 1, 2), 8
+    with torch.no_grad():
+        model.tokens.weight *= 4
+        model.encoder_norm.weight *= 8
+        model.bias[END] += ends
+    sources = torch.randint(3, 9, (12, 6), generator=torch.Generator().manual_seed(1))
+    read_on, read = model.read_on, []
+    monkeypatch.setattr(model, "read_on", lambda tokens, *past: read.append(len(tokens)) or read_on(tokens, *past))
+    alone = torch.cat([translate(model, sources[row : row + 1], length, beams) for row in range(len(sources))])
+    counted, _ = sum(read), read.clear()
+    assert torch.equal(translate(model, sources, length, beams), alone)
+    assert sum(read) == counted < len(sources) * (1 + beams * (length - 1))
 
 
 def test_padding_of_the_source_and_later_tokens_of_the_target_change_nothing(model):
