@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kdbench.cores import usable_cores
+from kdbench.cores import threads_of, usable_cores
 from kdbench.device import check_devices, resolve_device
 from kdbench.errors import UnknownName
 from kdbench.executors import Execution
@@ -41,14 +41,13 @@ def make_repeats(
 def make_execution(
     plugins: Plugins, directory: Path, repeats: Repeats, *, workers: int | None, max_time: float | None
 ) -> Execution:
-    """How to run: all cores shared by the workers; a GPU is one run's."""
-    cores = usable_cores()
-    workers = workers or (max(1, cores // repeats.devices) if repeats.device == "cpu" else 1)
+    """How to run: all cores shared by the workers, or as many threads as OMP_NUM_THREADS says; a GPU is one run's."""
+    workers = workers or (max(1, usable_cores() // repeats.devices) if repeats.device == "cpu" else 1)
     return Execution(
         directory=directory,
         started=now(),
         workers=workers,
-        threads=max(1, cores // (workers * repeats.devices)),
+        threads=threads_of(workers * repeats.devices),
         max_time=max_time,
         blocked=tuple(plugin.name for plugin in plugins.plugins if plugin.blocked),
     )
