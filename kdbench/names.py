@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
+
+import msgspec
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -13,7 +15,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def label(name: str, overrides: dict[str, Any]) -> str:
-    """`kd(temperature=2)`: a name with what was changed of it."""
-    inside = ", ".join(f"{key}={value}" for key, value in overrides.items())
-    return f"{name}({inside})" if inside else name
+def settings_text(name: str, settings: Mapping[str, Any]) -> str:
+    """`kd(alpha=0.5, temperature=2)`: a name with what was set of it, the name alone where nothing was."""
+    inner = ", ".join(f"{key}={_value(value)}" for key, value in sorted(settings.items()))
+    return f"{name}({inner})" if inner else name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return msgspec.json.encode(value).decode()

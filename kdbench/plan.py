@@ -23,7 +23,7 @@ from kdbench.errors import (
     UsageError,
 )
 from kdbench.method import Method
-from kdbench.names import label
+from kdbench.names import settings_text
 from kdbench.published import Published
 from kdbench.recipe import Recipe
 from kdbench.records import SCHEMA
@@ -286,7 +286,7 @@ def _resolve(catalog: Catalog, selected: Selected, settings: Settings, repeats: 
         recipe=recipe,
         recipe_overrides=_changed(base, recipe),
         teacher_recipe=teacher_recipe,
-        teacher_recipe_label=label(teacher_name, _changed(teacher_base, teacher_recipe)),
+        teacher_recipe_label=settings_text(teacher_name, _changed(teacher_base, teacher_recipe)),
         student_source="teacher" if method.student_from_teacher else "student",
         seed=0,
         device=repeats.device,

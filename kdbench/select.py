@@ -13,7 +13,7 @@ from kdbench.catalog import Catalog, Kind
 from kdbench.combo import Combo
 from kdbench.errors import UnknownName, UsageError
 from kdbench.expression import compile_expression
-from kdbench.names import did_you_mean, label
+from kdbench.names import did_you_mean, settings_text
 from kdbench.published import Published, published_of
 
 AXES: tuple[Kind, ...] = ("dataset", "teacher", "student", "method", "recipe")
@@ -176,7 +176,7 @@ def _composed(
             known_by = msgspec.structs.replace(combo, recipe="", teacher_recipe=None)
         key = msgspec.json.encode(known_by, order="deterministic")
         if key not in made:
-            name = label(combo.default_name, combo.params)
+            name = settings_text(combo.default_name, combo.params)
             name = f"{name}@{combo.recipe}" if name in taken else name
             taken.add(name)
             # Params have no axis: the combo that has them is told by its own arguments.

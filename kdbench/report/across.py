@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kdbench.report.labels import settings_text
+from kdbench.names import settings_text
 from kdbench.report.leaderboard import Leaderboard
 from kdbench.report.rows import Row
 from kdbench.report.statistics import mean_interval

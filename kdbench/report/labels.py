@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from kdbench.names import settings_text
 from kdbench.records import Summary
 
 if TYPE_CHECKING:
@@ -20,12 +19,6 @@ def board_title(board: Leaderboard | TunedBoard) -> str:
     teacher = f"{board.teacher_view}:{board.teacher}" if board.teacher_view else board.teacher
     student = f"{board.student_view}:{board.student}" if board.student_view else board.student
     return f"{board.dataset}: {teacher} → {student}"
-
-
-def settings_text(name: str, settings: Mapping[str, Any]) -> str:
-    """`kd(temperature=2, alpha=0.5)`; the name alone where there are no settings."""
-    inner = ", ".join(f"{key}={_value(value)}" for key, value in sorted(settings.items()))
-    return f"{name}({inner})" if inner else name
 
 
 def row_labels(records: Sequence[Summary]) -> list[str]:
@@ -62,11 +55,3 @@ def _differing(mappings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each mapping, the items that not all of them have."""
     common = [key for key in mappings[0] if all(key in each and each[key] == mappings[0][key] for each in mappings)]
     return [{key: value for key, value in each.items() if key not in common} for each in mappings]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:g}"
-    return msgspec.json.encode(value).decode()

@@ -8,11 +8,11 @@ import msgspec
 
 from kdbench.errors import UnknownName
 from kdbench.metric_info import METRICS, metric_format
-from kdbench.names import did_you_mean
+from kdbench.names import did_you_mean, settings_text
 from kdbench.records import Summary
 from kdbench.report.baselines import Twins, choose_baselines, with_defaults
 from kdbench.report.grouping import group, rows_of
-from kdbench.report.labels import board_title, row_labels, settings_text
+from kdbench.report.labels import board_title, row_labels
 from kdbench.report.notes import board_notes
 from kdbench.report.published import published_notes
 from kdbench.report.rows import Row, corrected, make_row, median_count, ranked, valueless

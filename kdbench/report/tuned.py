@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kdbench.names import settings_text
 from kdbench.plan import Run
 from kdbench.records import Summary
-from kdbench.report.labels import board_title, settings_text
+from kdbench.report.labels import board_title
 from kdbench.report.leaderboard import BASELINE
 from kdbench.report.rows import verdict
 from kdbench.report.statistics import mean_interval, paired_interval
@@ -122,9 +123,10 @@ def _board(results: list[Tuned], summaries: Mapping[str, Summary]) -> TunedBoard
     }
     rows = []
     for result, score in zip(results, scores, strict=True):
-        own = result.study.base.combo.method
+        base = result.study.base
+        own = settings_text(base.combo.method, base.overrides)
         label = f"{own}@{_recipe(result)}" if len(recipes) > 1 else own
-        baseline = None if own == BASELINE else baselines.get(_recipe(result))
+        baseline = None if base.combo.method == BASELINE else baselines.get(_recipe(result))
         rows.append(_row(result, label, score, baseline, summaries))
     return TunedBoard(
         dataset=combo.dataset,

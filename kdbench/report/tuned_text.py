@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.metric_info import metric_format
+from kdbench.names import settings_text
 from kdbench.report.cells import NOTHING, Column, not_run_lines, one_line
 from kdbench.report.console import terminal_width
-from kdbench.report.labels import settings_text
 from kdbench.report.markdown import escape, table_line
 from kdbench.report.terminal import Block, fitting, print_blocks
 from kdbench.report.tuned import TunedBoard, TunedRow

@@ -188,3 +188,10 @@ def test_a_final_run_that_failed_is_told_and_left_out_of_the_pairs(results):
     gains = [BEST[0] - DEFAULT[0], BEST[2] - DEFAULT[2]]
     assert (row.seeds, row.error) == (2, "ValueError: no")
     assert row.gain == pytest.approx(statistics.mean(gains))
+
+
+def test_rows_of_one_method_are_told_apart_by_what_was_set_of_it(small_catalog):
+    plain = studies(small_catalog, "warm", budget=1)
+    pinned = studies(small_catalog, "warm", settings=("alpha=0.5", "steps=3"), pinned={"alpha": 0.5, "steps": 3})
+    (board,) = tuned_boards([Tuned(study, (1000,), [], []) for study in (*plain, *pinned)], {})
+    assert [row.label for row in board.rows] == ["warm", "warm(alpha=0.5, steps=3)"]
