@@ -47,24 +47,26 @@ def _sampled(writer, tokens, length, *, ends=False):
     return tokens
 
 
-def beam_search(model, prompts, length, beams):
+def beam_search(model, prompts, length, beams, on_read=None):
     """The most probable continuation found for each prompt (N, P) with so many beams: (N, length). One beam is greedy.
 
-    Evaluation mode, no gradient; all sequences are of one length, so that no score is normalised by it.
+    Evaluation mode, no gradient; all sequences are of one length, so that no score is normalised by it. `on_read` is
+    told the rows of each step that the model reads.
     """
-    with _writing(model) as writer:
+    with _writing(model, on_read=on_read) as writer:
         return _searched(writer, prompts.long(), length, beams)[0][:, 0]
 
 
-def translate(model, sources, length, beams, normalise=1.0):
+def translate(model, sources, length, beams, normalise=1.0, on_read=None):
     """What an encoder-decoder says to the sources (N, S), at most `length` tokens: (N, length), padded after END.
 
     Of the beams at the end the one of the highest log-probability / tokens^normalise (END counts as one; Wu et al.,
-    2016, eq. 14, with the plain length). One beam is greedy.
+    2016, eq. 14, with the plain length). One beam is greedy. `on_read` is told the rows of each step that the model
+    reads.
     """
     import torch
 
-    with _writing(model, sources) as writer:
+    with _writing(model, sources, on_read) as writer:
         tokens, total = _searched(writer, _beginnings(sources), length + 1, beams, ends=True)
     written = (tokens[:, :, 1:] != PADDING).sum(-1)
     best = (total / written**normalise).argmax(1)
@@ -151,13 +153,15 @@ def as_targets(tokens, inputs, labels):
 class _Writer:
     """What a model says comes next."""
 
-    def __init__(self, model, sources):
-        self._model, self._read_on = model, getattr(model, "read_on", None)
+    def __init__(self, model, sources, on_read):
+        self._model, self._read_on, self._on_read = model, getattr(model, "read_on", None), on_read
         self._memory = () if sources is None else (model.read_source(sources),)
         self._past, self._read = None, 0
 
     def logits(self, tokens):
         """Logits (N, V) after tokens (N, t), whose first ones are those of the call before."""
+        if self._on_read is not None:
+            self._on_read(len(tokens))
         if self._read_on is None:
             return self._model(tokens)[:, -1].float()
         logits, self._past = self._read_on(tokens[:, self._read :], self._past, *self._memory)
@@ -177,13 +181,13 @@ class _Writer:
 
 
 @contextmanager
-def _writing(model, sources=None):
+def _writing(model, sources=None, on_read=None):
     import torch
 
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            yield _Writer(model, sources)
+            yield _Writer(model, sources, on_read)
     finally:
         model.train(training)

@@ -134,13 +134,15 @@ class SequenceLevel(kdbench.Method):
 
         length, most = data.labels.shape[1], max(1, 512 // self.beams)
         if data.task == "seq2seq":
-            parts, prompt, write = torch.split(data.student[:, :-length], most), 0, translate
+            parts, write = torch.split(data.student[:, :-length], most), translate
         else:
             prompt = prompt_length(self.prompt, length)
             parts, write = torch.split(data.student[:, :prompt], most), beam_search
-        tokens = torch.cat([write(teacher.module, part, length, self.beams) for part in parts])
-        teacher.forward_samples += len(tokens) * (1 + self.beams * (length - prompt - 1))
-        return tokens
+
+        def count(rows):
+            teacher.forward_samples += rows
+
+        return torch.cat([write(teacher.module, part, length, self.beams, on_read=count) for part in parts])
 
     def written(self, tokens, data):
         """The train split with these tokens in the place of its text, or of its targets."""

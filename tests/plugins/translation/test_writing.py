@@ -77,7 +77,7 @@ def test_reading_token_by_token_gives_the_logits_of_reading_all(model, rows):
 
 
 @pytest.mark.parametrize(("beams", "ends"), [(1, 8), (3, 12), (3, 16)])
-def test_what_has_ended_is_not_read_any_further(beams, ends, monkeypatch):
+def test_what_has_ended_is_not_read_any_further(beams, ends):
     """Sources say together what each says alone, and as many rows are read; `ends` is how likely an end is."""
     torch.manual_seed(0)
     model, length = EncoderDecoder(9, 6, 8, 8, 1, 2), 8
@@ -86,12 +86,15 @@ def test_what_has_ended_is_not_read_any_further(beams, ends, monkeypatch):
         model.encoder_norm.weight *= 8
         model.bias[END] += ends
     sources = torch.randint(3, 9, (12, 6), generator=torch.Generator().manual_seed(1))
-    read_on, read = model.read_on, []
-    monkeypatch.setattr(model, "read_on", lambda tokens, *past: read.append(len(tokens)) or read_on(tokens, *past))
-    alone = torch.cat([translate(model, sources[row : row + 1], length, beams) for row in range(len(sources))])
-    counted, _ = sum(read), read.clear()
-    assert torch.equal(translate(model, sources, length, beams), alone)
-    assert sum(read) == counted < len(sources) * (1 + beams * (length - 1))
+
+    def say(part):
+        read = []
+        return translate(model, part, length, beams, on_read=read.append), sum(read)
+
+    said, counts = zip(*[say(sources[row : row + 1]) for row in range(len(sources))], strict=True)
+    together, count = say(sources)
+    assert torch.equal(together, torch.cat(said))
+    assert count == sum(counts) < len(sources) * (1 + beams * (length - 1))
 
 
 def test_padding_of_the_source_and_later_tokens_of_the_target_change_nothing(model):
