@@ -180,8 +180,8 @@ def _composed(
             name = f"{name}@{combo.recipe}" if name in taken else name
             taken.add(name)
             # Params have no axis: the combo that has them is told by its own arguments.
-            by_base = (*selected.arguments, f"--{kind}", value) if selected and combo.params else ()
-            made[key] = Selected(name, combo, by_base or _arguments(combo))
+            own = (*selected.arguments, f"--{kind}", value) if selected and combo.params else _arguments(combo)
+            made[key] = Selected(name, combo, own)
     return list(made.values())
 
 

@@ -55,10 +55,7 @@ class Multilingual(kdbench.Method):
 
     def build(self, pair):
         """The linear map to the teacher's size; nothing where the sizes are the same."""
-        from torch import nn
-
-        (size,), (wanted,) = self._shapes(pair)
-        return nn.Identity() if size == wanted else nn.Linear(size, wanted)
+        return kdbench.projectors.linear(*self._shapes(pair))
 
     def step(self, trainer, batch):
         """One step on both languages; where there is one view alone, its pass serves for both."""

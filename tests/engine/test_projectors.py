@@ -29,13 +29,21 @@ def test_vectors_go_to_vectors(projector, student, teacher):
     assert projector(student, teacher)(torch.randn(3, *student)).shape == (3, *teacher)
 
 
-@pytest.mark.parametrize("projector", [linear, regressor])
-@pytest.mark.parametrize(("student", "teacher"), [((4,), (4, 2, 2)), ((4, 2), (4, 3)), ((), (3,))])
-def test_what_cannot_be_matched_is_refused_with_both_shapes(projector, student, teacher):
-    with pytest.raises(kdbench.ModelMismatch) as caught:
-        projector(student, teacher)
-    assert str(student) in str(caught.value)
-    assert str(teacher) in str(caught.value)
+@pytest.mark.parametrize(
+    ("projectors", "student", "teacher"),
+    [
+        ((linear, regressor), (4,), (4, 2, 2)),
+        ((linear, regressor), (4, 2), (4, 3)),
+        ((linear, regressor), (), (3,)),
+        ((regressor,), (4, 2), (4, 2)),  # what is the same needs no linear map
+    ],
+)
+def test_what_cannot_be_matched_is_refused_with_both_shapes(projectors, student, teacher):
+    for projector in projectors:
+        with pytest.raises(kdbench.ModelMismatch) as caught:
+            projector(student, teacher)
+        assert str(student) in str(caught.value)
+        assert str(teacher) in str(caught.value)
 
 
 def test_the_scale_of_its_answer_does_not_follow_the_students():
